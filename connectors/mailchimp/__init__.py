@@ -1,0 +1,1 @@
+"""Mailchimp Marketing, the newsletter: its connector, and a simulator that knows nothing of it."""

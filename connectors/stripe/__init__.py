@@ -1,0 +1,1 @@
+"""Stripe, the billing system: its connector, and a simulator that knows nothing of it."""

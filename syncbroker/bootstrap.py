@@ -1,0 +1,96 @@
+"""The composition root: settings -> mapping, connectors, store, engine. Nothing else builds these."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from syncbroker.core.mapping import Mapping as MappingRules
+from syncbroker.core.mapping import SystemRules
+from syncbroker.core.plan import compile_plan
+from syncbroker.core.types import Micros
+from syncbroker.engine import Engine, make_sources
+from syncbroker.errors import Problem
+from syncbroker.mapping import load_mapping
+from syncbroker.sdk.connector import Account, Connector
+from syncbroker.sdk.http import Http
+from syncbroker.sdk.limits import RateBudget
+from syncbroker.sdk.registry import Registry
+from syncbroker.settings import Settings
+from syncbroker.store.database import Store, open_store
+from syncbroker.store.schema import require_current
+
+USUAL_RATE = (600, 60.0)
+"""Calls per seconds for a system whose file names no limit: slow enough for every vendor's smallest plan."""
+
+
+def wall_clock() -> Micros:
+    return time.time_ns() // 1000
+
+
+@dataclass
+class Calls:
+    """How many calls each system was sent, by method and outcome: what a summary and the metrics show."""
+
+    made: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def note(self, system: str, method: str, _path: str, status: int) -> None:
+        key = (system, method, status)
+        self.made[key] = self.made.get(key, 0) + 1
+
+    def of(self, system: str) -> int:
+        return sum(count for (name, _, _), count in self.made.items() if name == system)
+
+
+def read_mapping(
+    settings: Settings, environment: Mapping[str, str] | None = None, registry: Registry | None = None
+) -> tuple[MappingRules, list[Problem]]:
+    """The checked mapping and its warnings; BadMapping with every problem."""
+    registry = registry or Registry()
+    connectors = {kind: registry.load(kind) for kind in registry.kinds()}
+    return load_mapping(settings.mappings, environment=environment or os.environ, connectors=connectors)
+
+
+def build(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    now: Callable[[], Micros] = wall_clock,
+    calls: Calls | None = None,
+    environment: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+) -> Engine:
+    """An engine on an up-to-date store. FixSetup errors say what is missing."""
+    registry = registry or Registry()
+    rules = read_mapping(settings, environment, registry)[0]
+    counted = calls or Calls()
+    connectors = {
+        name: _connector(registry, system, settings, now, counted) for name, system in rules.systems.items()
+    }
+    opened = store or open_store(settings.database_url)
+    require_current(opened)
+    plans = {name: compile_plan(entity, rules.version) for name, entity in rules.entities.items()}
+    sources = make_sources(rules, plans, connectors)
+    return Engine(store=opened, mapping=rules, plans=plans, connectors=connectors, sources=sources, now=now)
+
+
+def _connector(
+    registry: Registry, system: SystemRules, settings: Settings, now: Callable[[], Micros], calls: Calls
+) -> Connector:
+    kind = registry.check(system.connector, credentials=system.credentials, options=system.options, system=system.name)
+    rate, seconds = system.rate or USUAL_RATE
+    budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name)
+    http: Callable[..., Any] = partial(
+        Http, system=system.name, now=now, acquire=budget.acquire, timeout=settings.timeout,
+        on_call=partial(calls.note, system.name),
+    )  # fmt: skip
+    account = Account(
+        system=system.name, credentials=system.credentials, options=system.options, http=http, now=now, url=system.url
+    )
+    return kind(account)
+
+

@@ -1,0 +1,52 @@
+"""Which record an unlinked observation belongs to (design section 6), by exact normalised keys in the order written.
+
+A key that hits two records is never guessed. A rule with `then: review` only proposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from syncbroker.core.plan import Plan
+from syncbroker.core.types import Value
+
+Key = str
+"""`rule number|key text|key text...` of one match rule; equal keys of one entity are a hit."""
+
+
+class Match(msgspec.Struct, frozen=True):
+    """`record`: link to it ("" with no `proposed`: make a new one). `proposed`: a person must choose among these.
+
+    `rule` is the rule that hit, by its fields; `line` is its place in the mapping file.
+    """
+
+    record: str = ""
+    proposed: tuple[str, ...] = ()
+    rule: str = ""
+    line: int = 0
+
+
+def keys(plan: Plan, values: Mapping[str, Value]) -> list[Key]:
+    """One key per match rule whose fields all have values, in rule order."""
+    found = []
+    for n, rule in enumerate(plan.entity.match):
+        parts = [plan.spec_key(name, values.get(name)) for name in rule.on]
+        if all(parts):
+            found.append("|".join([str(n), *(str(part) for part in parts)]))
+    return found
+
+
+def match(plan: Plan, found: Sequence[Key], hits: Mapping[Key, Sequence[str]]) -> Match:
+    """The first rule that hits decides. `hits`: record ids per key."""
+    for key in found:
+        records = sorted(set(hits.get(key, ())))
+        if not records:
+            continue
+        rule = plan.entity.match[int(key.split("|", 1)[0])]
+        name = ", ".join(rule.on)
+        if len(records) == 1 and rule.then == "link":
+            return Match(records[0], rule=name, line=rule.line)
+        return Match(proposed=tuple(records), rule=name, line=rule.line)
+    return Match()

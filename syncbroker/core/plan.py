@@ -1,0 +1,180 @@
+"""Mapping rules compiled for work: per entity its fields (a group is one field), per system a reader of raw items.
+
+A plan is made once per mapping version. It turns an item of a system into canonical observations and golden values
+into raw writes; nothing after it looks at dotted paths or transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from syncbroker.core import values
+from syncbroker.core.conditions import Condition, compile_condition
+from syncbroker.core.mapping import EntityRules, FieldLink, FieldRule, LinkRule
+from syncbroker.core.types import Invalid, Type, Value
+
+References = Mapping[tuple[str, str, str], str]
+"""(system, referred entity, external id) -> record id, for the references of a batch."""
+
+PENDING = "refers to a record that is not linked yet"
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """One field as observed: `raw` (a list for a group), its canonical `value`, or why there is none."""
+
+    raw: Any = None
+    value: Value = None
+    invalid: str = ""
+    placeholder: bool = False
+
+    @property
+    def pending(self) -> bool:
+        return self.invalid == PENDING
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field (or group) of an entity: its rule (a group takes its first member's) and its members."""
+
+    name: str
+    rule: FieldRule
+    members: tuple[FieldRule, ...]
+
+    @property
+    def single(self) -> bool:
+        return len(self.members) == 1
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """One entity on one system: which raw paths make which field, and back."""
+
+    system: str
+    rule: LinkRule
+    fields: dict[str, tuple[FieldLink, ...]]
+    canonicalisers: dict[str, tuple[Callable[[object], Value | Invalid], ...]]
+    paths: tuple[str, ...]
+    create_when: Condition | None
+
+    def pulls(self, field: str) -> bool:
+        return field in self.fields and self.fields[field][0].pull
+
+    def pushes(self, field: str) -> bool:
+        return field in self.fields and self.fields[field][0].push
+
+    def see(self, field: str, raws: list[Any], references: References) -> Seen:
+        """The canonical value of a field's raw members. A reference that is not linked yet is invalid as PENDING."""
+        links, makers = self.fields[field], self.canonicalisers[field]
+        made: list[Value] = []
+        for link, make, raw in zip(links, makers, raws, strict=True):
+            value = make(raw)
+            if isinstance(value, Invalid):
+                return Seen(raws[0] if len(raws) == 1 else raws, None, value.reason)
+            if link.spec.type is Type.REFERENCE and value is not None:
+                value = references.get((self.system, link.spec.entity, str(value)))
+                if value is None:
+                    return Seen(raws[0] if len(raws) == 1 else raws, None, PENDING)
+            made.append(value)
+        if len(made) == 1:
+            filler = made[0] is None and raws[0] not in (None, "", [], {})
+            return Seen(raws[0], made[0], "", filler)
+        whole = None if all(value is None for value in made) else tuple(made)
+        return Seen(raws, whole)  # type: ignore[arg-type]  # members are scalars or flat tuples by construction
+
+    def read(self, item: Mapping[str, Any], complete: bool, references: References) -> dict[str, Seen]:
+        """Every mapped field that the item shows. In an incomplete item, a field with an absent member is left out."""
+        found: dict[str, Seen] = {}
+        for field, links in self.fields.items():
+            raws = [pick(item, link.path) for link in links]
+            if ABSENT in raws:
+                if not complete:
+                    continue
+                raws = [None if raw is ABSENT else raw for raw in raws]
+            found[field] = self.see(field, raws, references)
+        return found
+
+    def render(self, field: str, value: Value, externals: Mapping[str, str]) -> dict[str, Any] | None:
+        """Vendor path -> raw value to write. `externals`: record id -> external id here; None when a reference of the
+        value has no counterpart in this system yet."""
+        links = self.fields[field]
+        members: tuple[Any, ...] = (value,) if len(links) == 1 else (value or (None,) * len(links))  # type: ignore[assignment]
+        out: dict[str, Any] = {}
+        for link, member in zip(links, members, strict=True):
+            if link.spec.type is Type.REFERENCE and member is not None:
+                member = externals.get(str(member))
+                if member is None:
+                    return None
+            out[link.path] = values.render(link.spec, member)
+        return out
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One entity, compiled. `version` is the mapping version."""
+
+    version: str
+    entity: EntityRules
+    fields: dict[str, Field]
+    readers: dict[str, Reader]
+
+    def spec_key(self, name: str, value: Value) -> str | None:
+        """The match key text of a golden value of the (ungrouped) field."""
+        return values.key(self.entity.fields[name].spec, value)
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+
+
+def pick(item: Mapping[str, Any], path: str) -> Any:
+    """The member at a dotted path, or ABSENT. A key that itself holds the whole path wins."""
+    if path in item:
+        return item[path]
+    here: Any = item
+    for part in path.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return ABSENT
+        here = here[part]
+    return here
+
+
+def compile_plan(entity: EntityRules, version: str) -> Plan:
+    fields: dict[str, Field] = {}
+    for rule in entity.fields.values():
+        name = rule.group or rule.name
+        known = fields.get(name)
+        fields[name] = Field(name, known.rule, (*known.members, rule)) if known else Field(name, rule, (rule,))
+    types = {rule.name: rule.type for rule in entity.fields.values()}
+    readers = {}
+    for system, link in entity.links.items():
+        here = {
+            name: tuple(member.links[system] for member in field.members)
+            for name, field in fields.items()
+            if all(system in member.links for member in field.members)
+        }
+        readers[system] = Reader(
+            system=system,
+            rule=link,
+            fields=here,
+            canonicalisers={name: tuple(values.compile(one.spec) for one in links) for name, links in here.items()},
+            paths=tuple(sorted({one.path for links in here.values() for one in links})),
+            create_when=compile_condition(link.create_when, types) if link.create_when else None,
+        )
+    return Plan(version, entity, fields, readers)
+
+
+def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:
+    """Golden values by member field: a group is spread over its members."""
+    out: dict[str, Value] = {}
+    for name, field in plan.fields.items():
+        value = golden.get(name)
+        if field.single:
+            out[name] = value
+            continue
+        members = value if isinstance(value, tuple) else (None,) * len(field.members)
+        out.update({member.name: one for member, one in zip(field.members, members, strict=True)})
+    return out

@@ -1,0 +1,94 @@
+"""What the broker remembers of one record: golden values, and per link and field `held`, `base` and `sent`.
+
+Frozen values; the store keeps them as JSON. A field group counts as one field whose value is a tuple.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from syncbroker.core.types import Micros, Value
+
+
+class FieldState(msgspec.Struct, frozen=True, array_like=True):
+    """One field on one link.
+
+    held: `raw` as last seen and its canonical `value`; `invalid` says why there is none.
+    base: `base`, the golden value this link was last in step with, once it `met` one.
+    sent: (value, until µs) pairs of writes that were not seen to arrive; dropped after `until`.
+    `known`: values held or sent since the last edit here: none of them is news when seen late.
+    `equivalent`: (golden, shown): the system showed `shown` in its answer to our writing `golden`.
+    `ignored`: a divergence that a rule or a person let stand, as a 1-tuple.
+    `blocked`: what is held cannot be read (yet), so nothing is pushed over it. `review`: the open question about it.
+    """
+
+    raw: Any = None
+    value: Value = None
+    invalid: str = ""
+    met: bool = False
+    base: Value = None
+    sent: tuple[tuple[Value, Micros], ...] = ()
+    known: tuple[Value, ...] = ()
+    equivalent: tuple[Value, Value] | None = None
+    ignored: tuple[Value] | None = None
+    blocked: bool = False
+    review: int = 0
+
+
+class Golden(msgspec.Struct, frozen=True, array_like=True):
+    """One golden value. `source`: the system whose edit it is, "" for a person's answer or nothing yet.
+
+    (`since`, `until`): when the edit was made, as an interval in µs. `decision` set it. `frozen`: candidates of the
+    review that holds the field still, by system ("" is the golden value's own).
+    """
+
+    value: Value = None
+    source: str = ""
+    since: Micros = 0
+    until: Micros = 0
+    decision: int = 0
+    frozen: dict[str, Value] | None = None
+    review: int = 0
+
+
+class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One link of a record.
+
+    `n`: the dense link number. `order`: the system's stamp of the last state, or `seen` where it has none. `seen`: the
+    broker's clock at the END of the read or write that gave the last state. `since`: the order of the read that our
+    last write was based on. `ours`: fields which that write set, while its state is the last one. `rules`: the mapping
+    version under which the canonical values here were made. `open`: a write is under way, observations wait.
+    `status`: live; planned (its create is owed, no external id yet); queued (a review asks which record it is); gone
+    (deleted at the vendor, a review asks what follows). `review`: that review.
+    """
+
+    n: int
+    system: str
+    object: str
+    external_id: str | None
+    status: Literal["live", "planned", "queued", "gone"] = "live"
+    primary: bool = True
+    order: Micros = 0
+    seen: Micros = 0
+    since: Micros = 0
+    ours: tuple[str, ...] = ()
+    consent: str | None = None
+    rules: str = ""
+    open: bool = False
+    review: int = 0
+    fields: dict[str, FieldState] = {}
+
+
+class Record(msgspec.Struct, frozen=True):
+    """The golden record of one real thing. `links` in the order they were made."""
+
+    id: str
+    entity: str
+    golden: dict[str, Golden] = {}
+    links: tuple[LinkState, ...] = ()
+
+
+UNSEEN = FieldState()
+NOTHING = Golden()

@@ -1,0 +1,102 @@
+"""The shell around the core, in the order data flows: `ingest`, `decide`, `deliver`, `sweep`.
+
+    ingest   what vendors say -> observations in the inbox
+    decide   inbox -> golden values, decisions, pushes owed: one transaction
+    deliver  pushes owed -> re-check, write, confirm
+    sweep    everything a vendor holds against what we believe it holds
+
+`workspace` is what a deciding transaction holds in its hands; `answer` is decide for a person's answer to a review.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import orjson
+import xxhash
+
+from syncbroker.core.mapping import Mapping
+from syncbroker.core.observe import Timing
+from syncbroker.core.plan import Plan, Reader
+from syncbroker.core.types import Micros
+from syncbroker.sdk.connector import Connector, ObjectSpec
+from syncbroker.store.database import Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """One object of one system, with everyone who reads it. `salt` changes when anything about the reading does."""
+
+    system: str
+    object: str
+    spec: ObjectSpec
+    readers: tuple[tuple[Plan, Reader], ...]
+    paths: tuple[str, ...]
+    salt: int
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(self.spec.stamp is not None, int(self.spec.lag * 1_000_000), self.spec.conditional)
+
+    @cached_property
+    def flat(self) -> bool:
+        return not any("." in path for path in self.paths)
+
+    @property
+    def rules(self) -> str:
+        return f"{self.salt:016x}"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything the four steps need. `sources` is in reading order: an object before those that refer to it."""
+
+    store: Store
+    mapping: Mapping
+    plans: dict[str, Plan]
+    connectors: dict[str, Connector]
+    sources: dict[tuple[str, str], Source]
+    now: Callable[[], Micros]
+    shapes: dict[str, int] = field(default_factory=dict)
+
+    def place(self, plan: Plan, line: int) -> str:
+        return f"{plan.entity.file}:{line}"
+
+
+def make_sources(
+    mapping: Mapping, plans: dict[str, Plan], connectors: dict[str, Connector]
+) -> dict[tuple[str, str], Source]:
+    found: dict[tuple[str, str], list[tuple[Plan, Reader]]] = {}
+    for plan in _referred_first(plans):
+        for system, reader in plan.readers.items():
+            found.setdefault((system, reader.rule.object), []).append((plan, reader))
+    sources = {}
+    for (system, object_), readers in found.items():
+        paths = tuple(sorted({path for _, reader in readers for path in reader.paths}))
+        rules = [repr(reader.fields) for _, reader in readers]
+        salt = xxhash.xxh3_64_intdigest(orjson.dumps([paths, rules]))
+        spec = connectors[system].objects[object_]
+        sources[system, object_] = Source(system, object_, spec, tuple(readers), paths, salt)
+    return sources
+
+
+def _referred_first(plans: dict[str, Plan]) -> list[Plan]:
+    """Entities so that one comes after those it refers to, where the references allow it."""
+    order: list[Plan] = []
+    visiting: set[str] = set()
+
+    def visit(name: str) -> None:
+        plan = plans.get(name)
+        if plan is None or plan in order or name in visiting:
+            return
+        visiting.add(name)
+        for rule in plan.entity.fields.values():
+            if rule.spec.entity and rule.spec.entity != name:
+                visit(rule.spec.entity)
+        order.append(plan)
+
+    for name in plans:
+        visit(name)
+    return order

@@ -1,0 +1,255 @@
+"""Pushes owed -> re-check, write, confirm. The base of a link moves only when the system is known to hold the value.
+
+    claim     one transaction: what is owed *now* under the active mapping is noted as about to be sent
+    re-check  the systems still hold what the pushes expect, or the fresh observation goes back to be decided
+    write     one vendor call for a batch of one operation
+    settle    one transaction: each receipt confirms, hands over to a job, asks a person, or leaves the outcome unknown
+
+A write whose outcome is unknown (a lost answer, a killed process) is settled by reading before anything is repeated;
+a create is looked for before it is made, and never repeated blindly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+from uuid_utils.compat import uuid7
+
+from syncbroker.core import fanout, observe
+from syncbroker.core.plan import Reader
+from syncbroker.core.types import Micros, Receipt, Value, Write
+from syncbroker.engine import Engine, ingest, settle
+from syncbroker.engine.settle import Claim
+from syncbroker.engine.workspace import Workspace
+from syncbroker.errors import FixSetup, OutcomeUnknown, Retry
+from syncbroker.store import queues, records, runs
+from syncbroker.store.queues import Push, Row, Sighting
+from syncbroker.store.runs import Breaker
+
+CLAIM = 100
+"""Pushes claimed per transaction."""
+
+LEASE: Micros = 120_000_000
+"""How long a claimed push belongs to its worker before others must take its outcome for unknown."""
+
+RETRY: Micros = 10_000_000
+"""How long a push waits after a call that did not take place."""
+
+BREAKER_AFTER = 5
+BREAKER_PAUSE: Micros = 30_000_000
+
+
+@dataclass
+class Delivered:
+    """`written` pushes by operation, `calls` of the write operation; `failed`: systems left alone, and why."""
+
+    written: Counter[tuple[str, str]] = field(default_factory=Counter)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+    moved: int = 0
+
+    def add(self, other: Delivered) -> None:
+        self.written.update(other.written)
+        self.calls.update(other.calls)
+        self.failed.update(other.failed)
+        self.moved += other.moved
+
+
+def deliver(engine: Engine, system: str, progress: Callable[[int], None] = ingest.quiet) -> Delivered:
+    """Everything that is due for one system now. A failing system stops here, and only here."""
+    total = Delivered()
+    with engine.store.read() as tx:
+        breaker = runs.breaker(tx, system)
+    if breaker.open_until > engine.now():
+        total.failed[system] = breaker.message
+        return total
+    try:
+        while True:
+            part = deliver_some(engine, system)
+            total.add(part)
+            progress(sum(part.written.values()))
+            if not part.moved:
+                break
+        if breaker.failures and total.calls:
+            _breaker(engine, system, Breaker())
+    except (Retry, FixSetup) as error:
+        total.failed[system] = error.message
+        pause = BREAKER_PAUSE if breaker.failures + 1 >= BREAKER_AFTER else 0
+        pause = max(pause, int(error.delay * 1_000_000) if isinstance(error, Retry) else BREAKER_PAUSE)
+        _breaker(engine, system, Breaker(failures=breaker.failures + 1, open_until=engine.now() + pause, message=error.message))
+    return total
+
+
+def _breaker(engine: Engine, system: str, value: Breaker) -> None:
+    with engine.store.write() as tx:
+        runs.set_breaker(tx, system, value)
+
+
+def deliver_some(engine: Engine, system: str) -> Delivered:
+    """One round: settle what is open, then claim and write one batch of each operation."""
+    done = Delivered()
+    done.moved += settle.settle_open(engine, system)
+    claims = claim(engine, system)
+    done.moved += len(claims)
+    for batch in _batches(claims):
+        sure = recheck(engine, batch)
+        if sure:
+            done.add(write(engine, sure))
+    return done
+
+
+# --------------------------------------------------------------------------------------------------- claim
+
+
+def claim(engine: Engine, system: str, limit: int = CLAIM) -> list[Claim]:
+    """Take due pushes and note what will be sent, before any call. What is no longer owed is withdrawn."""
+    with engine.store.write() as tx:
+        rows = [r for r in queues.outbox_due(tx, system, ["due"], engine.now(), limit)]
+        if not rows:
+            return []
+        ws = Workspace(engine, tx, queues.LIVE)
+        homes = records.link_states(tx, [row.link for row in rows])
+        ws.load([record_id for _, record_id, _ in homes.values() if record_id])
+        externals = _externals(ws, system, rows)
+        claims = [one for row in rows if (one := _claim(ws, row, externals)) is not None]
+        ws.finish()
+        return claims
+
+
+def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
+    record_id = ws.home.get(row.link)
+    if record_id is None:
+        ws.outbox[row.link] = None
+        ws.count("withdrawn", row.system, row.object)
+        return None
+    plan, link = ws.plan(record_id), ws.link(row.link)
+    reader = plan.readers.get(row.system)
+    source = ws.engine.sources.get((row.system, row.object))
+    if reader is None or source is None:
+        ws.outbox[row.link] = None
+        ws.count("withdrawn", row.system, row.object)
+        return None
+    if row.op == "delete":
+        values: dict[str, Value] = {}
+        raw: dict[str, object] | None = {}
+    else:
+        owed = fanout.owed(plan, ws.records[record_id])
+        wanted = owed.creates.get(row.system, {}) if row.op == "create" else owed.updates.get(row.link, {})
+        values, raw = _render(reader, wanted, externals)
+        if not values:
+            if wanted:  # only references that have no counterpart there yet: the counterpart's create comes first
+                ws.outbox[row.link] = replace(row, due=ws.now + 5_000_000, error="waits for what it refers to")
+            else:
+                ws.touch(record_id)
+            return None
+    key = str(uuid7())
+    push = Push(values=values, key=key)
+    link = observe.sending(link, values)
+    ws.put_link(link, record_id, plan.entity.name)
+    claimed = replace(row, state="claimed", due=ws.now + LEASE, push=push, error=None)
+    ws.outbox[row.link] = claimed
+    made = Write(key=key, op=row.op, id=link.external_id, values=raw or {}, stamp_id=record_id)
+    return Claim(claimed, link, record_id, made, source, plan, reader)
+
+
+def _render(
+    reader: Reader, wanted: dict[str, Value], externals: dict[str, str]
+) -> tuple[dict[str, Value], dict[str, object]]:
+    values: dict[str, Value] = {}
+    raw: dict[str, object] = {}
+    for name, value in wanted.items():
+        rendered = reader.render(name, value, externals)
+        if rendered is not None:
+            values[name] = value
+            raw.update(rendered)
+    return values, raw
+
+
+def _externals(ws: Workspace, system: str, rows: Iterable[Row]) -> dict[str, str]:
+    """Record id -> external id in the system, for every record that the rows' references lead to."""
+    wanted: set[str] = set()
+    for row in rows:
+        record_id = ws.home.get(row.link)
+        if record_id is None:
+            continue
+        for name, one in ws.plan(record_id).fields.items():
+            if any(member.spec.entity for member in one.members):
+                value = ws.records[record_id].golden.get(name)
+                members = value.value if value is not None and isinstance(value.value, tuple) else (value and value.value,)
+                wanted.update(str(member) for member in members if member)
+    return records.externals(ws.tx, system, sorted(wanted))
+
+
+def _batches(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """By object and operation, in the vendor's batch size; creates of what others refer to first."""
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for one in claims:
+        groups.setdefault((one.source.object, one.write.op), []).append(one)
+    batches = []
+    for (_, op), members in groups.items():
+        size = members[0].source.spec.batch.get(op, 1)
+        batches.extend(members[start : start + size] for start in range(0, len(members), size))
+    return batches
+
+
+# ------------------------------------------------------------------------------------------------ re-check
+
+
+def recheck(engine: Engine, batch: list[Claim]) -> list[Claim]:
+    """Those whose system still holds what the push expects. The others' fresh observations go to be decided."""
+    source = batch[0].source
+    if batch[0].write.op == "create":
+        return settle.look_before_create(engine, batch)
+    if source.spec.conditional:
+        return [one.based_on(one.link.order, version=one.link.order) for one in batch]
+    try:
+        found = ingest.read_now(engine, source, [str(one.link.external_id) for one in batch], "read")
+    except (Retry, FixSetup):
+        settle.give_back(engine, batch, RETRY)
+        raise
+    by_id = {s.id: s for s in found}
+    references = settle.references(engine, source, found)
+    sure: list[Claim] = []
+    moved: list[tuple[Claim, Sighting | None]] = []
+    for one in batch:
+        s = by_id.get(str(one.link.external_id))
+        if s is not None and not s.deleted and s.merged_into is None:
+            seen = one.reader.read(s.fields, s.complete, references)
+            if observe.as_expected(one.link, list(one.row.push.values) or list(one.link.fields), seen):
+                sure.append(one.based_on(s.stamp if source.spec.stamp and s.stamp is not None else s.ended))
+                continue
+        moved.append((one, s))
+    if moved:
+        settle.hand_back(engine, source, moved)
+    return sure
+
+
+# --------------------------------------------------------------------------------------------------- write
+
+
+def write(engine: Engine, batch: list[Claim]) -> Delivered:
+    """One vendor call, and its receipts settled in one transaction."""
+    source, op = batch[0].source, batch[0].write.op
+    done = Delivered()
+    begun = engine.now()
+    try:
+        receipts = engine.connectors[source.system].write(source.object, [one.write for one in batch], source.paths)
+    except OutcomeUnknown as error:
+        settle.unknown(engine, batch, error.message)
+        done.failed[source.system] = error.message
+        return done
+    except (Retry, FixSetup):
+        settle.give_back(engine, batch, RETRY)
+        raise
+    done.calls[source.system, op] += 1
+    by_key = {receipt.key: receipt for receipt in receipts}
+    pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
+    done.written[source.system, op] += settle.receipts(engine, source, pairs, begun)
+    return done
+
+
+def _lost(one: Claim) -> Receipt:
+    return Receipt(key=one.write.key, status="unknown", message="the vendor's answer does not mention this write")

@@ -1,0 +1,309 @@
+"""What vendors say -> observations in the inbox. Nothing is judged here; unchanged records are left out by fingerprint.
+
+`pull` reads what changed since the last cursor (or everything, the first time or when the reading rules changed).
+`receive` turns a stored webhook delivery into reads by id: payloads are hints. `reread` asks again for what could not
+be judged. A pulled run stays staged until it is released; only then may it be decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+import orjson
+import xxhash
+from msgspec.structs import replace
+
+from syncbroker.core.plan import ABSENT, pick
+from syncbroker.core.types import Event, Item, Micros
+from syncbroker.engine import Engine, Source
+from syncbroker.errors import BadDelivery, Refused, SyncbrokerError
+from syncbroker.sdk.connector import Delivery, Page
+from syncbroker.store import queues, runs, tables
+from syncbroker.store import sweep as sweeping
+from syncbroker.store.queues import Sighting, Stored, Waiting
+from syncbroker.store.runs import Cursor
+
+Progress = Callable[[int], None]
+
+
+def quiet(_count: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass
+class Read:
+    """What one reading of an object found. `run` is to be decided; `whole`: everything was read, and provably so."""
+
+    run: int
+    source: Source
+    seen: int = 0
+    changed: int = 0
+    whole: bool = False
+    first: bool = False
+    cursor: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------- pulling
+
+
+def pull(engine: Engine, source: Source, progress: Progress = quiet) -> Read:
+    """Stage what changed in one object since the last pull. The run is released when all of it is staged."""
+    connector = engine.connectors[source.system]
+    with engine.store.write() as tx:
+        at = runs.cursor(tx, source.system, source.object)
+        run = runs.begin(tx, "pull", source.system, source.object, engine.now())
+    first = at.first_read is None or at.rules != source.rules
+    began = engine.now()
+    result = Read(run, source, first=first)
+    try:
+        pages: Iterator[Page]
+        via = "first_read" if first else "poll"
+        if first or at.cursor is None:
+            pages = connector.scan(source.object, source.paths)
+            whole = True
+        else:
+            try:
+                pages, whole = _begun(connector.poll(source.object, source.paths, cursor=at.cursor)), False
+            except Refused:  # the vendor does not know the cursor (any more)
+                pages, whole = connector.scan(source.object, source.paths), True
+        last = stage_pages(engine, source, pages, result, via, progress)
+        result.whole = whole and last is not None and last.proven
+        result.cursor = connector.start_cursor(source.object, began) if whole else (last.cursor if last else at.cursor)
+    except SyncbrokerError:
+        abandon(engine, result)
+        raise
+    release(engine, result)
+    return result
+
+
+def _begun(pages: Iterator[Page]) -> Iterator[Page]:
+    """The same pages with the first one asked for, so that a refusal shows before anything is staged."""
+    first = next(pages, None)
+    return pages if first is None else chain([first], pages)
+
+
+def stage_pages(
+    engine: Engine,
+    source: Source,
+    pages: Iterable[Page],
+    result: Read,
+    via: str,
+    progress: Progress = quiet,
+    seen: bytearray | None = None,
+) -> Page | None:
+    """Stage every item whose fingerprint is not the stored one. Returns the last page.
+
+    `seen`: one byte per link number, set for every record that was there unchanged. An unchanged record costs a hash
+    and a probe: nothing is parsed, nothing is written.
+    """
+    last = None
+    begun = engine.now()
+    for page in pages:
+        ended = engine.now()
+        texts = [mapped_text(source, item) for item in page.items]
+        marks = [fingerprint(source, text) if text else b"" for text in texts]
+        with engine.store.read() as tx:
+            stored = sweeping.probe(tx, source.system, source.object, [i.id for i in page.items], source.spec.sorted_scan)
+        changed = [
+            sighting(source, item, begun, ended, via, mark=mark)
+            for item, mark in zip(page.items, marks, strict=True)
+            if not mark or stored.marks.get(item.id) != mark
+        ]
+        if seen is not None:
+            sweeping.note(seen, stored, {one.id for one in changed})
+        if changed:
+            with engine.store.write() as tx:
+                queues.stage(tx, result.run, source.system, source.object, changed)
+        result.seen += len(page.items)
+        result.changed += len(changed)
+        progress(len(page.items))
+        last, begun = page, engine.now()
+    return last
+
+
+def mapped_text(source: Source, item: Item) -> bytes:
+    """The bytes that a fingerprint covers: the undecoded record, or its mapped members in path order.
+
+    Empty for an incomplete item, which must not be taken for the whole record.
+    """
+    if not item.complete or item.deleted or item.merged_into is not None:
+        return b""
+    if isinstance(item.fields, bytes):
+        return item.fields
+    return orjson.dumps(mapped(source, item.fields))
+
+
+def mapped(source: Source, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapped raw members of an item by path; absent ones are left out."""
+    if source.flat:
+        return {path: fields[path] for path in source.paths if path in fields}
+    return {path: raw for path in source.paths if (raw := pick(fields, path)) is not ABSENT}
+
+
+def fingerprint(source: Source, text: bytes) -> bytes:
+    """xxh3-128, salted with the reading rules."""
+    return xxhash.xxh3_128_digest(text, seed=source.salt)
+
+
+def sighting(
+    source: Source, item: Item, begun: Micros, ended: Micros, via: str, *, read: bool = True, mark: bytes | None = None
+) -> Sighting:
+    """An item as an observation: only its mapped raw members are kept, and their fingerprint."""
+    whole = orjson.loads(item.fields) if isinstance(item.fields, bytes) else item.fields
+    if mark is None:
+        text = mapped_text(source, item)
+        mark = fingerprint(source, text) if text else b""
+    return Sighting(
+        id=item.id, fields=mapped(source, whole), complete=item.complete, deleted=item.deleted,
+        merged_into=item.merged_into, aliases=item.aliases, stamp=item.stamp, begun=begun, ended=ended, read=read,
+        via=via, consent=item.consent, actor=item.actor, field_times=item.field_times, fingerprint=mark.hex(),
+    )  # fmt: skip
+
+
+def release(engine: Engine, result: Read) -> None:
+    """The input guards' place: a staged run is let go as a whole, or held as a whole."""
+    with engine.store.write() as tx:
+        counts = {"seen": result.seen, "changed": result.changed}
+        runs.move(tx, result.run, "released", counts)
+
+
+def abandon(engine: Engine, result: Read) -> None:
+    """A reading that broke off: what it staged goes, the cursor stays, the next run reads it again."""
+    with engine.store.write() as tx:
+        tx.run(tables.inbox.delete().where(tables.inbox.c.run == result.run))
+        runs.move(tx, result.run, "failed", {"seen": result.seen}, ended=engine.now())
+
+
+def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
+    """All of a run is decided: the cursor moves. True when this opened the object for creates."""
+    now = engine.now()
+    with engine.store.write() as tx:
+        at = runs.cursor(tx, result.source.system, result.source.object)
+        opens = result.whole and at.first_read is None
+        runs.set_cursor(
+            tx, result.source.system, result.source.object,
+            Cursor(
+                cursor=result.cursor,
+                first_read=now if opens else at.first_read,
+                swept=at.swept,
+                pulled=now,
+                rules=result.source.rules if result.whole else at.rules,
+            ),
+        )  # fmt: skip
+        runs.move(tx, result.run, "done", {"seen": result.seen, "changed": result.changed, **kinds}, ended=now)
+    return opens
+
+
+# ------------------------------------------------------------------------------------------------ webhooks
+
+
+def receive(engine: Engine, number: int) -> int:
+    """One stored delivery -> reads by id -> staged observations; how many. A repeated call finds nothing to do."""
+    with engine.store.read() as tx:
+        stored = queues.delivery(tx, number)
+    if stored is None:
+        return 0
+    connector = engine.connectors.get(stored.system)
+    if connector is None:
+        _close(engine, number, "rejected", "the system is no longer in the mapping")
+        return 0
+    try:
+        events = connector.events(_delivery(stored))
+    except BadDelivery as error:
+        _close(engine, number, "rejected", error.message)
+        return 0
+    staged: list[tuple[Source, list[Sighting]]] = []
+    for object_ in dict.fromkeys(event.object for event in events):
+        source = engine.sources.get((stored.system, object_))
+        if source is not None:
+            staged.append((source, _of_events(engine, source, [e for e in events if e.object == object_])))
+    with engine.store.write() as tx:
+        if queues.delivery(tx, number) is None:  # another worker was quicker
+            return 0
+        for source, sightings in staged:
+            queues.stage(tx, queues.LIVE, source.system, source.object, sightings)
+        unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
+        runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
+        queues.close_delivery(tx, number, "done")
+    return sum(len(sightings) for _, sightings in staged)
+
+
+def _delivery(stored: Stored) -> Delivery:
+    return Delivery(**msgspec.structs.asdict(stored.request), body=stored.body, received=stored.received)
+
+
+def _close(engine: Engine, number: int, state: str, error: str) -> None:
+    with engine.store.write() as tx:
+        queues.close_delivery(tx, number, "rejected" if state == "rejected" else "done", error)
+
+
+def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[Sighting]:
+    """Bodies with a version of their own are observations; every other event causes a read by id."""
+    told = [
+        replace(sighting(source, e.item, 0, engine.now(), "webhook", read=False), event=e.event_id or "")
+        for e in events
+        if e.item is not None and e.item.stamp is not None and source.spec.stamp is not None
+    ]
+    asked = [e for e in events if e.item is None or e.item.stamp is None or source.spec.stamp is None]
+    latest = {e.new_id or e.id: e for e in asked}
+    read = read_now(engine, source, list(latest), "webhook")
+    found = []
+    for one in read:
+        event = latest.get(one.id)
+        if event is None:
+            found.append(one)
+            continue
+        renamed = event.id if event.kind == "rekeyed" else ""
+        found.append(replace(one, event=event.event_id or "", actor=event.actor or one.actor, renamed_from=renamed))
+        if event.kind == "merged" and event.new_id and event.id != event.new_id:
+            found.append(Sighting(id=event.id, merged_into=event.new_id, begun=one.begun, ended=one.ended,
+                                  via="webhook", event=event.event_id or ""))  # fmt: skip
+    return told + found
+
+
+def read_now(engine: Engine, source: Source, ids: Sequence[str], via: str) -> list[Sighting]:
+    """These records as they are at the vendor now."""
+    connector, found = engine.connectors[source.system], []
+    for start in range(0, len(ids), source.spec.read_batch):
+        begun = engine.now()
+        items = connector.read(source.object, ids[start : start + source.spec.read_batch], source.paths)
+        ended = engine.now()
+        found.extend(sighting(source, item, begun, ended, via) for item in items)
+    return found
+
+
+def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
+    """Read by id what could not be judged; the new reading is judged first, then the old one, a last time."""
+    done = 0
+    by_source: dict[tuple[str, str], list[Waiting]] = {}
+    for row in waiting:
+        by_source.setdefault((row.system, row.object), []).append(row)
+    for key, rows in by_source.items():
+        source = engine.sources[key]
+        found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+        with engine.store.write() as tx:
+            queues.stage(tx, queues.LIVE, *key, found)
+            for row in rows:
+                queues.amend(tx, row.number, replace(row.sighting, second=True), 1)
+        done += len(found)
+    return done
+
+
+def recover(engine: Engine) -> list[Read]:
+    """Runs that a dead process left: half-read ones are dropped and read anew, released ones are to be decided."""
+    left = []
+    with engine.store.read() as tx:
+        found = [run for run in runs.unfinished(tx) if run.kind in ("pull", "sweep")]
+    for run in found:
+        source = engine.sources.get((run.system, run.object))
+        if source is None or run.state == "reading":
+            with engine.store.write() as tx:
+                tx.run(tables.inbox.delete().where(tables.inbox.c.run == run.id))
+                runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
+            continue
+        left.append(Read(run.id, source, run.counts.get("seen", 0), run.counts.get("changed", 0)))
+    return left

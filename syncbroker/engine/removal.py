@@ -1,0 +1,105 @@
+"""What happens to a link when its external record is deleted, comes back, changes its id, or is merged away.
+
+Deletion is believed on evidence only (an event, a 404 on the id, a complete sweep and then a 404); what follows is the
+link's `delete` policy. A delete whose author had not seen the latest golden values competes with them: a review.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from syncbroker.core.plan import Plan
+from syncbroker.core.state import NOTHING, LinkState
+from syncbroker.engine.workspace import Workspace
+from syncbroker.store import queues, records
+from syncbroker.store.decisions import Cause, Outcome
+
+
+def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None:
+    """Apply the delete policy to a link whose external record is proven gone."""
+    link = ws.link(n)
+    if n in ws.queued:
+        ws.close(link.review, "deleted at the vendor")
+        ws.drop_link(n)
+        return
+    if link.status == "gone":
+        return
+    record_id, rule = ws.home[n], plan.readers[link.system].rule
+    unseen = [
+        name
+        for name, state in link.fields.items()
+        if state.met and state.base != ws.records[record_id].golden.get(name, NOTHING).value
+    ]
+    place = ws.engine.place(plan, rule.line)
+    policy = rule.delete
+    if not link.primary:
+        policy, why = "detach", "a duplicate link ended"
+    elif unseen and policy != "review":
+        policy, why = "review", f"deleted by somebody who had not seen the newest {', '.join(sorted(unseen))}"
+    else:
+        why = f"the link's delete policy is {policy}"
+    if policy == "review":
+        review = ws.ask("delete", entity=plan.entity.name, record_id=record_id, link=n, system=link.system, body={"why": why})
+        ws.put_link(replace(link, status="gone", review=review), record_id, plan.entity.name)
+        ws.add(record_id, Outcome(kind="delete_queued", system=link.system, link=n, place=place, why=why, cause=cause, review=review))
+        return
+    ws.add(record_id, Outcome(kind="deleted", system=link.system, link=n, place=place, why=why, cause=cause))
+    end(ws, plan, n, policy, key)
+
+
+def end(ws: Workspace, plan: Plan, n: int, policy: str, key: bytes) -> None:
+    """End a link as detach, propagate or recreate say. Detach and propagate leave a tombstone."""
+    record_id = ws.home[n]
+    link = ws.drop_link(n)
+    if policy != "recreate":
+        bury(ws, link, record_id, key, policy)
+    if policy == "propagate":
+        for other in ws.records[record_id].links:
+            if other.status == "planned":
+                ws.drop_link(other.n)
+            elif other.status == "live":
+                ws.outbox[other.n] = queues.Row(
+                    link=other.n, system=other.system, object=other.object, op="delete", state="due", due=0,
+                    attempts=0, run=ws.run, push=queues.Push(),
+                )  # fmt: skip
+
+
+def bury(ws: Workspace, link: LinkState, record_id: str, key: bytes, reason: str) -> None:
+    rows = [(link.system, link.object, records.digest(key, "record", record_id), ws.now, reason)]
+    if link.external_id is not None:
+        rows.append((link.system, link.object, records.digest(key, "external", link.external_id), ws.now, reason))
+    records.bury(ws.tx, rows)
+
+
+def reappeared(ws: Workspace, link: LinkState) -> LinkState:
+    """A record whose deletion waits for an answer is there again: nothing is left to ask."""
+    ws.close(link.review, "the record is there again")
+    ws.count("reappeared", link.system, link.object)
+    return replace(link, status="live", review=0)
+
+
+def renamed(ws: Workspace, n: int, old: str, new: str, twin: int | None) -> None:
+    """The vendor knows the record by another id now: the link is re-pointed, the old id stays as an alias."""
+    link = ws.link(n)
+    if twin is not None and twin != n and (twin in ws.home or twin in ws.queued):
+        ws.close(ws.link(twin).review, "the same record under its former id")
+        ws.drop_link(twin)
+    entity = ws.queued[n][1] if n in ws.queued else ws.records[ws.home[n]].entity
+    ws.put_link(replace(link, external_id=new), ws.home.get(n), entity)
+    ws.stale_fingerprints.add((link.system, link.object, old))
+    records.repoint_aliases(ws.tx, link.system, link.object, old, new)
+    ws.count("renamed", link.system, link.object)
+
+
+def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None) -> None:
+    """The vendor merged the record into another one, whose id stands for both from now on."""
+    link = ws.link(n)
+    assert link.external_id is not None
+    if survivor_link is None or survivor_link == n:
+        renamed(ws, n, link.external_id, survivor, None)
+        return
+    ws.close(link.review, "merged at the vendor")
+    old = link.external_id
+    ws.drop_link(n)
+    records.repoint_aliases(ws.tx, link.system, link.object, old, survivor)
+    ws.count("merged_at_vendor", link.system, link.object)

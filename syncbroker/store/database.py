@@ -1,0 +1,241 @@
+"""Opening the store and its unit of work. Everything above speaks `Tx`; the two dialects differ only in here.
+
+SQLite runs in WAL mode with one writer: a transaction that may write begins IMMEDIATE, because a deferred one that
+reads first fails when another writer was quicker. PostgreSQL runs READ COMMITTED; deciders take an advisory lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from syncbroker.errors import BadSetting, Retry, StoreUnusable
+from syncbroker.store import tables
+
+BUSY_MS = 10_000
+
+
+class Tx:
+    """One transaction. `lookup`, `insert` and `update` are the bulk ways in and out; `run` takes any Core statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.sqlite = connection.dialect.name == "sqlite"
+        self._mark = "?" if self.sqlite else "%s"
+
+    def run(self, statement: Any, parameters: Any = None) -> Any:
+        return self.connection.execute(statement, parameters)
+
+    def lookup(
+        self, table: Table, columns: Sequence[str], key: str, values: Sequence[Any], **fixed: Any
+    ) -> list[Any]:
+        """Rows whose `key` is one of `values` and whose other columns equal `fixed`. One probe per value.
+
+        SQLite plans `IN (list)` and plain joins from the wrong side; a CROSS JOIN from the list keeps the order.
+        """
+        if not values:
+            return []
+        picked = ", ".join(f"t.{name}" for name in columns)
+        if self.sqlite:
+            where = "".join(f" AND t.{name} = ?" for name in fixed)
+            sql = f"SELECT {picked} FROM json_each(?) j CROSS JOIN {table.name} t WHERE t.{key} = j.value{where}"  # noqa: S608  # names come from our own tables
+            arguments: tuple[Any, ...] = (orjson.dumps(list(values)).decode(), *fixed.values())
+        else:
+            where = "".join(f" AND t.{name} = %s" for name in fixed)
+            sql = f"SELECT {picked} FROM {table.name} t WHERE t.{key} = ANY(%s){where}"  # noqa: S608  # as above
+            arguments = (list(values), *fixed.values())
+        return list(self.connection.exec_driver_sql(sql, arguments).fetchall())
+
+    def insert(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        conflict: Literal["error", "ignore", "replace"] = "error",
+    ) -> None:
+        if not rows:
+            return
+        keys = [column.name for column in table.primary_key.columns]
+        marks = ", ".join([self._mark] * len(columns))
+        sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # as above
+        if conflict == "ignore":
+            sql += " ON CONFLICT DO NOTHING"
+        elif conflict == "replace":
+            changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+            sql += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
+        self._many(sql, rows)
+
+    def update(
+        self, table: Table, keys: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Rows are (*columns, *keys)."""
+        if rows:
+            sets = ", ".join(f"{name} = {self._mark}" for name in columns)
+            where = " AND ".join(f"{name} = {self._mark}" for name in keys)
+            self._many(f"UPDATE {table.name} SET {sets} WHERE {where}", rows)  # noqa: S608  # as above
+
+    def delete(self, table: Table, keys: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            where = " AND ".join(f"{name} = {self._mark}" for name in keys)
+            self._many(f"DELETE FROM {table.name} WHERE {where}", rows)  # noqa: S608  # as above
+
+    def numbers(self, name: str, count: int) -> range:
+        """`count` fresh consecutive numbers of a sequence; concurrent writers wait for each other here."""
+        sql = (
+            f"INSERT INTO sequences (name, last) VALUES ({self._mark}, {self._mark}) ON CONFLICT (name) "  # noqa: S608  # as above
+            "DO UPDATE SET last = sequences.last + excluded.last RETURNING last"
+        )
+        last = int(self.connection.exec_driver_sql(sql, (name, count)).scalar_one())
+        return range(last - count + 1, last + 1)
+
+    def serialise(self, name: str) -> None:
+        """Wait until no other transaction holds `name`; until this one ends. SQLite has one writer anyway."""
+        if not self.sqlite:
+            self.connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))
+
+    def _many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self.connection.exec_driver_sql(sql, list(rows))
+
+
+class Store:
+    """An open database. `write()` and `read()` give a `Tx` that commits on leaving, or rolls back on an error."""
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        self.engine = engine
+        self.where = where
+        self._lock: int | None = None
+
+    @property
+    def single(self) -> bool:
+        """Only one process works on it (SQLite)."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with translated(self.where), self.engine.connect() as connection:
+            connection = connection.execution_options(writes=True)
+            with connection.begin():
+                yield Tx(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        with translated(self.where), self.engine.connect() as connection, connection.begin():
+            yield Tx(connection)
+
+    def claim_process(self) -> None:
+        """Make this the one process that works on a SQLite store (others may look and answer reviews).
+
+        StoreUnusable names the process that already does. PostgreSQL takes any number.
+        """
+        path = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not path or path == ":memory:" or self._lock is not None:
+            return
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+            os.close(handle)
+            raise StoreUnusable(
+                f"process {other} is already working on {path}",
+                hint="stop it first, or use PostgreSQL for several processes (SYNCBROKER_DATABASE_URL)",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        self._lock = handle
+
+    def close(self) -> None:
+        self.engine.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Database errors in the words of our tree. The driver's text never shows parameters."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(error, where) from error
+
+
+def _translate(error: DBAPIError, where: str) -> Exception:
+    text = str(error.orig)
+    low = text.lower()
+    if "no such table" in low or "undefinedtable" in type(error.orig).__name__.lower():
+        return StoreUnusable(f"the store {where} has no tables", hint="run: syncbroker db upgrade")
+    if "disk is full" in low or "no space left" in low or "diskfull" in type(error.orig).__name__.lower():
+        return StoreUnusable(f"the disk under {where} is full", hint="free some space and start again; nothing is lost")
+    if "readonly" in low or "read-only" in low:
+        return StoreUnusable(f"the store {where} is read-only", hint="check the permissions of the file and folder")
+    if "unable to open" in low:
+        return StoreUnusable(f"the store {where} cannot be opened", hint="check that its folder exists and can be written")
+    if "not a database" in low or "malformed" in low:
+        return StoreUnusable(f"{where} is not a usable SQLite database", hint="restore a backup, or name another file")
+    if "database is locked" in low or "deadlock" in low or "could not serialize" in low:
+        return Retry(f"the store {where} is busy", hint="another process is writing; try again")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        first = text.strip().splitlines()[0] if text.strip() else type(error.orig).__name__
+        return StoreUnusable(f"the store {where} cannot be used: {first}", hint="is the database running and reachable?")
+    return error
+
+
+def open_store(url: str) -> Store:
+    """Open (SQLite: and create) the database at an SQLAlchemy URL. Does not create tables."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadSetting("SYNCBROKER_DATABASE_URL is not a database URL", hint="for example sqlite:///syncbroker.db") from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise BadSetting(f"a store on {parsed.get_backend_name()} is not supported", hint="use sqlite:/// or postgresql://")
+    where = parsed.render_as_string(hide_password=True)
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database and parsed.database != ":memory:":
+                folder = Path(parsed.database).absolute().parent
+                if not folder.is_dir():
+                    raise StoreUnusable(f"the folder {folder} does not exist", hint="make it, or name another file")
+            engine = create_engine(parsed, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        else:
+            engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 10})
+    except NoSuchModuleError as error:
+        raise BadSetting(f"no database driver for {parsed.drivername}", hint="use sqlite:/// or postgresql://") from error
+    return Store(engine, where)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3: we emit BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "cache_size=-65536", "temp_store=MEMORY",
+        "wal_autocheckpoint=4000",
+    ):  # fmt: skip
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def create_all(store: Store) -> None:
+    """All tables at once, for tests and throw-away stores; real ones are made by migrations."""
+    with store.write() as tx:
+        tables.metadata.create_all(tx.connection)
+

@@ -1,0 +1,249 @@
+"""The decision log and the review queue.
+
+A decision row holds all outcomes of one record in one transaction. Its *shape* is the multiset of (kind, field) pairs;
+few shapes exist, so a search by kind or field goes through them instead of through one index row per outcome.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import select
+
+from syncbroker.core.resolve import Kind, Question
+from syncbroker.core.state import Golden
+from syncbroker.core.types import Micros
+from syncbroker.store import tables
+from syncbroker.store.database import Tx
+
+
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What made the broker look: `via` webhook, poll, sweep, first_read, write, reference, mapping, person."""
+
+    via: str
+    event: str = ""
+    at: Micros = 0
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One field's (or identity's, or deletion's) outcome. `place` is file:line of the rule, `question` its inputs."""
+
+    kind: Kind
+    field: str = ""
+    system: str = ""
+    link: int = 0
+    policy: str = ""
+    place: str = ""
+    why: str = ""
+    winner: str = ""
+    before: Any = None
+    after: Any = None
+    golden: Golden | None = None
+    question: Question | None = None
+    cause: Cause | None = None
+    review: int = 0
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    record_id: str
+    entity: str
+    run: int
+    at: Micros
+    actor: str
+    mapping: str
+    outcomes: list[Outcome]
+
+
+ReviewKind = Literal["conflict", "proposal", "invalid", "match", "delete", "refused"]
+
+
+class Review(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that waits for a person. `body` holds what is asked; its form depends on `kind`.
+
+    conflict: {candidates: {system: value}}; proposal, invalid: {raw, value, why}; match: {records, rule};
+    delete: {policy, why}; refused: {values, message}.
+    """
+
+    id: int
+    kind: ReviewKind
+    entity: str
+    record_id: str | None
+    link: int | None
+    field: str
+    system: str
+    opened: Micros
+    closed: Micros | None = None
+    body: dict[str, Any] = {}
+    person: str | None = None
+
+
+_outcomes = msgspec.json.Decoder(list[Outcome])
+_encode = msgspec.json.Encoder().encode
+_COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping", "body"]
+
+
+def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
+    """`shapes` is the caller's memory of shape texts already numbered; it is filled here."""
+    texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
+    unknown = sorted({text for text in texts.values()} - shapes.keys())
+    if unknown:
+        shapes.update({row[0]: row[1] for row in tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)})
+        for text in unknown:
+            if text not in shapes:
+                _add_shape(tx, text, shapes)
+    tx.insert(
+        tables.decisions,
+        _COLUMNS,
+        [
+            (d.id, d.record_id, d.entity, shapes[texts[d.id]], d.run, d.at, d.actor, d.mapping, _encode(d.outcomes).decode())
+            for d in decisions
+        ],
+    )
+
+
+def _shape(outcomes: Sequence[Outcome]) -> str:
+    pairs = Counter((outcome.kind, outcome.field) for outcome in outcomes)
+    return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(pairs.items()))
+
+
+def _add_shape(tx: Tx, text: str, shapes: dict[str, int]) -> None:
+    number = tx.numbers("shapes", 1)[0]
+    tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
+    rows = []
+    for part in text.split(";"):
+        kind, field, times = part.split(":")
+        rows.append((kind, field, number, int(times)))
+    tx.insert(tables.shape_outcomes, ["kind", "field", "shape", "times"], rows)
+    shapes[text] = number
+
+
+def history(tx: Tx, record_id: str, *, limit: int = 500) -> list[Decision]:
+    """A record's decisions, newest first."""
+    d = tables.decisions.c
+    rows = tx.run(select(tables.decisions).where(d.record_id == record_id).order_by(d.id.desc()).limit(limit))
+    return [_decision(row) for row in rows]
+
+
+def search(
+    tx: Tx,
+    *,
+    kind: str = "",
+    field: str = "",
+    run: int | None = None,
+    since: Micros = 0,
+    before: int = 0,
+    limit: int = 50,
+) -> list[Decision]:
+    """Newest first; `before` a decision id, for paging."""
+    d, s = tables.decisions.c, tables.shape_outcomes.c
+    query = select(tables.decisions).order_by(d.id.desc()).limit(limit)
+    if kind or field:
+        shapes = select(s.shape)
+        shapes = shapes.where(s.kind == kind) if kind else shapes
+        shapes = shapes.where(s.field == field) if field else shapes
+        query = query.where(d.shape.in_(shapes))
+    if run is not None:
+        query = query.where(d.run == run)
+    if since:
+        query = query.where(d.at >= since)
+    if before:
+        query = query.where(d.id < before)
+    return [_decision(row) for row in tx.run(query)]
+
+
+def by_number(tx: Tx, number: int) -> Decision | None:
+    row = tx.run(select(tables.decisions).where(tables.decisions.c.id == number)).first()
+    return _decision(row) if row else None
+
+
+def _decision(row: Any) -> Decision:
+    return Decision(
+        id=row.id,
+        record_id=row.record_id,
+        entity=row.entity,
+        run=row.run,
+        at=row.at,
+        actor=row.actor,
+        mapping=row.mapping,
+        outcomes=_outcomes.decode(row.body),
+    )
+
+
+def counts(tx: Tx, *, since_id: int = 0) -> dict[str, int]:
+    """Outcomes by kind, over decisions after `since_id`."""
+    where = f"WHERE d.id > {int(since_id)}" if since_id else ""
+    sql = (
+        "SELECT s.kind, SUM(s.times * d.many) FROM (SELECT shape, COUNT(*) AS many FROM decisions d "  # noqa: S608  # a number
+        f"{where} GROUP BY shape) d JOIN shape_outcomes s ON s.shape = d.shape GROUP BY s.kind ORDER BY s.kind"
+    )
+    return {kind: int(count) for kind, count in tx.connection.exec_driver_sql(sql)}
+
+
+def last_id(tx: Tx) -> int:
+    row = tx.run(select(tables.decisions.c.id).order_by(tables.decisions.c.id.desc()).limit(1)).first()
+    return int(row[0]) if row else 0
+
+
+# ------------------------------------------------------------------------------------------------- reviews
+
+_REVIEW = ["id", "kind", "entity", "record_id", "link", "field", "system", "opened", "body"]
+
+
+def open_reviews(tx: Tx, reviews: Sequence[Review]) -> None:
+    tx.insert(
+        tables.reviews,
+        _REVIEW,
+        [
+            (r.id, r.kind, r.entity, r.record_id, r.link, r.field, r.system, r.opened, _encode(r.body).decode())
+            for r in reviews
+        ],
+        conflict="replace",
+    )
+
+
+def close_reviews(tx: Tx, rows: Sequence[tuple[int, Micros, str]]) -> None:
+    """(review id, when, the person or why it closed by itself) rows."""
+    tx.update(tables.reviews, ["id"], ["closed", "person"], [(at, person, n) for n, at, person in rows])
+
+
+def review(tx: Tx, number: int) -> Review | None:
+    row = tx.run(select(tables.reviews).where(tables.reviews.c.id == number)).first()
+    return _review(row) if row else None
+
+
+def waiting(tx: Tx, *, limit: int = 100, kind: str = "", record_id: str = "") -> list[Review]:
+    """Open reviews, oldest first."""
+    r = tables.reviews.c
+    query = select(tables.reviews).where(r.closed.is_(None)).order_by(r.opened, r.id).limit(limit)
+    if kind:
+        query = query.where(r.kind == kind)
+    if record_id:
+        query = query.where(r.record_id == record_id)
+    return [_review(row) for row in tx.run(query)]
+
+
+def waiting_counts(tx: Tx) -> dict[str, int]:
+    rows = tx.connection.exec_driver_sql(
+        "SELECT kind, COUNT(*) FROM reviews WHERE closed IS NULL GROUP BY kind ORDER BY kind"
+    )
+    return {kind: int(count) for kind, count in rows}
+
+
+def _review(row: Any) -> Review:
+    return Review(
+        id=row.id,
+        kind=row.kind,
+        entity=row.entity,
+        record_id=row.record_id,
+        link=row.link,
+        field=row.field,
+        system=row.system,
+        opened=row.opened,
+        closed=row.closed,
+        body=msgspec.json.decode(row.body),
+        person=row.person,
+    )

@@ -1,0 +1,276 @@
+"""What waits: webhook deliveries as they came, observations (inbox), writes owed (outbox)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import func, select
+
+from syncbroker.core.types import Actor, Micros, Value
+from syncbroker.store import tables
+from syncbroker.store.database import Tx
+from syncbroker.store.records import FAR
+
+_encode = msgspec.json.Encoder().encode
+
+LIVE = 0
+"""The run number of observations that no run staged: webhooks, settling reads, woken references."""
+
+
+class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One observation as it waits in the inbox: the item's mapped raw members by path, and how it came to be seen.
+
+    `fingerprint` (hex) is that of the whole item, "" when the item was incomplete. `renamed_from`: the external id the
+    vendor knew it by before. See `core.observe.Look` for the rest.
+    """
+
+    id: str
+    fields: dict[str, Any] = {}
+    complete: bool = True
+    deleted: bool = False
+    merged_into: str | None = None
+    aliases: tuple[str, ...] = ()
+    renamed_from: str = ""
+    stamp: Micros | None = None
+    begun: Micros = 0
+    ended: Micros = 0
+    read: bool = True
+    second: bool = False
+    unsure: bool = False
+    via: str = "poll"
+    event: str = ""
+    consent: str | None = None
+    actor: Actor | None = None
+    field_times: dict[str, Micros] | None = None
+    fingerprint: str = ""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An inbox row."""
+
+    number: int
+    system: str
+    object: str
+    sighting: Sighting
+
+
+_sighting = msgspec.json.Decoder(Sighting)
+
+
+def stage(tx: Tx, run: int, system: str, object_: str, sightings: Sequence[Sighting]) -> None:
+    numbers = tx.numbers("inbox", len(sightings)) if sightings else range(0)
+    tx.insert(
+        tables.inbox,
+        ["id", "run", "system", "object", "external_id", "due", "body"],
+        [(n, run, system, object_, s.id, 0, _encode(s).decode()) for n, s in zip(numbers, sightings, strict=True)],
+    )
+
+
+def take(tx: Tx, run: int, now: Micros, limit: int) -> list[Waiting]:
+    """The next observations of a run that are due, oldest first."""
+    i = tables.inbox.c
+    query = select(i.id, i.system, i.object, i.body).where(i.run == run, i.due <= now).order_by(i.due, i.id).limit(limit)
+    return [Waiting(row[0], row[1], row[2], _sighting.decode(row[3])) for row in tx.run(query)]
+
+
+def finish(tx: Tx, numbers: Sequence[int]) -> None:
+    tx.delete(tables.inbox, ["id"], [(n,) for n in numbers])
+
+
+def put_off(tx: Tx, rows: Sequence[tuple[int, Micros]]) -> None:
+    """(inbox number, due) rows; `FAR` waits for `wake`."""
+    tx.update(tables.inbox, ["id"], ["due"], [(due, n) for n, due in rows])
+
+
+def amend(tx: Tx, number: int, sighting: Sighting, due: Micros) -> None:
+    tx.update(tables.inbox, ["id"], ["body", "due"], [(_encode(sighting).decode(), due, number)])
+
+
+def wake(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> None:
+    tx.update(
+        tables.inbox,
+        ["system", "object", "external_id"],
+        ["due"],
+        [(0, system, object_, external_id) for external_id in external_ids],
+    )
+
+
+def late_runs(tx: Tx, now: Micros) -> list[int]:
+    """Finished runs with observations that were put off and are due."""
+    i, r = tables.inbox.c, tables.runs.c
+    query = select(i.run).distinct().join(tables.runs, r.id == i.run).where(r.state == "done", i.due <= now)
+    return sorted(row[0] for row in tx.run(query))
+
+
+def inbox_size(tx: Tx, run: int | None = None) -> int:
+    query = select(func.count()).select_from(tables.inbox)
+    return int(tx.run(query.where(tables.inbox.c.run == run) if run is not None else query).scalar_one())
+
+
+# -------------------------------------------------------------------------------------------------- outbox
+
+
+class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The state of a write once it is claimed.
+
+    `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
+    `job`: the vendor's job. `refused`: values that the vendor refused for good. `review`: the review that says so.
+    """
+
+    values: dict[str, Value] = {}
+    key: str = ""
+    based_on: Micros = 0
+    job: str = ""
+    refused: dict[str, Value] = {}
+    review: int = 0
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """An outbox row."""
+
+    link: int
+    system: str
+    object: str
+    op: Literal["create", "update", "delete"]
+    state: Literal["due", "claimed", "pending", "unknown", "refused", "waiting"]
+    due: Micros
+    attempts: int
+    run: int
+    push: Push
+    error: str | None = None
+
+
+_push = msgspec.json.Decoder(Push)
+_OUTBOX = ["link", "system", "object", "op", "state", "due", "attempts", "run", "body", "error"]
+
+
+def outbox_rows(tx: Tx, links: Sequence[int]) -> dict[int, Row]:
+    return {row[0]: _row(row) for row in tx.lookup(tables.outbox, _OUTBOX, "link", links)}
+
+
+def outbox_due(tx: Tx, system: str, states: Sequence[str], now: Micros, limit: int) -> list[Row]:
+    """Rows of a system in one of the states whose time has come, oldest first; locked against other workers."""
+    o = tables.outbox.c
+    query = (
+        select(*[o[name] for name in _OUTBOX])
+        .where(o.system == system, o.state.in_(states), o.due <= now)
+        .order_by(o.due, o.link)
+        .limit(limit)
+    )
+    if not tx.sqlite:
+        query = query.with_for_update(skip_locked=True)
+    return [_row(row) for row in tx.run(query)]
+
+
+def save_outbox(tx: Tx, rows: Sequence[Row]) -> None:
+    tx.insert(
+        tables.outbox,
+        _OUTBOX,
+        [
+            (r.link, r.system, r.object, r.op, r.state, r.due, r.attempts, r.run, _encode(r.push).decode(), r.error)
+            for r in rows
+        ],
+        conflict="replace",
+    )
+
+
+def drop_outbox(tx: Tx, links: Sequence[int]) -> None:
+    tx.delete(tables.outbox, ["link"], [(n,) for n in links])
+
+
+def expire_claims(tx: Tx) -> None:
+    """No worker is alive: the outcome of every claimed write is unknown from now on."""
+    tx.run(tables.outbox.update().where(tables.outbox.c.state == "claimed").values(state="unknown", due=0))
+
+
+def outbox_counts(tx: Tx) -> dict[tuple[str, str], int]:
+    """(system, state) -> rows."""
+    rows = tx.connection.exec_driver_sql("SELECT system, state, COUNT(*) FROM outbox GROUP BY system, state")
+    return {(system, state): int(count) for system, state, count in rows}
+
+
+def next_due(tx: Tx, system: str) -> Micros | None:
+    """When the earliest write of a system is due, None when none ever will be by itself."""
+    o = tables.outbox.c
+    states = ["due", "claimed", "pending", "unknown"]
+    due = tx.run(select(func.min(o.due)).where(o.system == system, o.state.in_(states))).scalar_one()
+    return None if due is None or due >= FAR else int(due)
+
+
+def _row(row: Any) -> Row:
+    return Row(
+        link=row[0],
+        system=row[1],
+        object=row[2],
+        op=row[3],
+        state=row[4],
+        due=row[5],
+        attempts=row[6],
+        run=row[7],
+        push=_push.decode(row[8]),
+        error=row[9],
+    )
+
+
+# ---------------------------------------------------------------------------------------------- deliveries
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a webhook request is kept beside its raw body. Header names are those the vendor signs with."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    secret: str = ""
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery as it was stored."""
+
+    id: int
+    system: str
+    received: Micros
+    request: Request
+    body: bytes
+
+
+def store_delivery(tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes) -> int | None:
+    """Keep an authenticated delivery; its number, or None when it had been delivered before."""
+    known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
+    if known:
+        return None
+    number = tx.numbers("deliveries", 1)[0]
+    tx.insert(
+        tables.deliveries,
+        ["id", "system", "dedupe", "received", "request", "body", "state"],
+        [(number, system, dedupe, received, _encode(request).decode(), body, "new")],
+        conflict="ignore",
+    )
+    return number
+
+
+def delivery(tx: Tx, number: int) -> Stored | None:
+    """The delivery if it was not dealt with yet."""
+    d = tables.deliveries
+    row = tx.run(select(d).where(d.c.id == number, d.c.state == "new")).first()
+    if row is None:
+        return None
+    request = msgspec.json.decode(row.request, type=Request)
+    return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
+
+
+def new_deliveries(tx: Tx, limit: int) -> list[int]:
+    d = tables.deliveries.c
+    return [row[0] for row in tx.run(select(d.id).where(d.state == "new").order_by(d.id).limit(limit))]
+
+
+def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:
+    tx.update(tables.deliveries, ["id"], ["state", "error"], [(state, error, number)])
+
+
+def delivery_counts(tx: Tx) -> dict[str, int]:
+    rows = tx.connection.exec_driver_sql("SELECT state, COUNT(*) FROM deliveries GROUP BY state")
+    return {state: int(count) for state, count in rows}

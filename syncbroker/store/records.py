@@ -1,0 +1,202 @@
+"""Records and their links: loading by id, by external id and by match key; saving what a transaction changed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from syncbroker.core.match import Key
+from syncbroker.core.state import Golden, LinkState, Record
+from syncbroker.store import tables
+from syncbroker.store.database import Tx
+
+_golden = msgspec.json.Decoder(dict[str, Golden])
+_link = msgspec.json.Decoder(LinkState)
+_encode = msgspec.json.Encoder().encode
+
+FAR = 2**62
+"""A time that does not come by itself: what waits until it is woken."""
+
+
+def load(tx: Tx, ids: Iterable[str]) -> dict[str, Record]:
+    """Whole records with all their links, by record id. Unknown ids are left out."""
+    wanted = list(dict.fromkeys(ids))
+    links: dict[str, list[LinkState]] = {}
+    for record_id, state in tx.lookup(tables.links, ["record_id", "state"], "record_id", wanted):
+        links.setdefault(record_id, []).append(_link.decode(state))
+    return {
+        id_: Record(id_, entity, _golden.decode(golden), tuple(sorted(links.get(id_, ()), key=lambda link: link.n)))
+        for id_, entity, golden in tx.lookup(tables.records, ["id", "entity", "golden"], "id", wanted)
+    }
+
+
+def lock(tx: Tx, ids: Iterable[str]) -> None:
+    """Hold these records until the transaction ends (PostgreSQL; SQLite has one writer)."""
+    if not tx.sqlite:
+        tx.connection.exec_driver_sql(
+            "SELECT id FROM records WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(set(ids)),)
+        )
+
+
+def by_external_id(
+    tx: Tx, system: str, object_: str, external_ids: Sequence[str]
+) -> dict[str, list[tuple[int, str, str | None]]]:
+    """External id -> (link number, entity, record id) of each of its links."""
+    found: dict[str, list[tuple[int, str, str | None]]] = {}
+    rows = tx.lookup(
+        tables.links,
+        ["external_id", "n", "entity", "record_id"],
+        "external_id",
+        external_ids,
+        system=system,
+        object=object_,
+    )
+    for external_id, n, entity, record_id in rows:
+        found.setdefault(external_id, []).append((n, entity, record_id))
+    return found
+
+
+def link_states(tx: Tx, numbers: Sequence[int]) -> dict[int, tuple[LinkState, str | None, str]]:
+    """Link number -> (state, record id, entity)."""
+    rows = tx.lookup(tables.links, ["n", "state", "record_id", "entity"], "n", numbers)
+    return {n: (_link.decode(state), record_id, entity) for n, state, record_id, entity in rows}
+
+
+def by_keys(tx: Tx, entity: str, keys: Sequence[Key]) -> dict[Key, list[str]]:
+    found: dict[Key, list[str]] = {}
+    for key, record_id in tx.lookup(tables.match_keys, ["key", "record_id"], "key", keys, entity=entity):
+        found.setdefault(key, []).append(record_id)
+    return found
+
+
+def references(tx: Tx, system: str, object_: str, entity: str, external_ids: Sequence[str]) -> dict[str, str]:
+    """External id -> record id, for those that are linked."""
+    rows = tx.lookup(
+        tables.links,
+        ["external_id", "record_id"],
+        "external_id",
+        external_ids,
+        system=system,
+        object=object_,
+        entity=entity,
+    )
+    return {external_id: record_id for external_id, record_id in rows if record_id is not None}
+
+
+def externals(tx: Tx, system: str, record_ids: Sequence[str]) -> dict[str, str]:
+    """Record id -> external id in the system (its primary, live link there)."""
+    rows = tx.lookup(
+        tables.links, ["record_id", "external_id"], "record_id", record_ids, system=system, status="live"
+    )
+    return {record_id: external_id for record_id, external_id in sorted(rows, reverse=True)}
+
+
+def save(tx: Tx, new: Sequence[Record], changed: Sequence[Record]) -> None:
+    """The records' own rows (golden values); their links are saved apart."""
+    tx.insert(tables.records, ["id", "entity", "golden"], [(r.id, r.entity, _encode(r.golden).decode()) for r in new])
+    tx.update(tables.records, ["id"], ["golden"], [(_encode(r.golden).decode(), r.id) for r in changed])
+
+
+LINK_COLUMNS = ["n", "system", "object", "external_id", "entity", "record_id", "status", "ord", "state"]
+
+
+def save_links(
+    tx: Tx, new: Sequence[tuple[LinkState, str, str | None]], changed: Sequence[tuple[LinkState, str, str | None]]
+) -> None:
+    """Each link with its entity and record id."""
+    tx.insert(tables.links, LINK_COLUMNS, [_row(*one) for one in new])
+    tx.update(
+        tables.links,
+        ["n"],
+        ["external_id", "record_id", "status", "ord", "state"],
+        [(s.external_id, record, s.status, s.order, _encode(s).decode(), s.n) for s, _, record in changed],
+    )
+
+
+def _row(state: LinkState, entity: str, record_id: str | None) -> tuple[object, ...]:
+    return (
+        state.n, state.system, state.object, state.external_id, entity, record_id, state.status, state.order,
+        _encode(state).decode(),
+    )  # fmt: skip
+
+
+def drop_links(tx: Tx, numbers: Sequence[int]) -> None:
+    tx.delete(tables.links, ["n"], [(n,) for n in numbers])
+    tx.delete(tables.pending_references, ["link"], [(n,) for n in numbers])
+
+
+def save_keys(tx: Tx, added: Iterable[tuple[str, Key, str]], removed: Iterable[tuple[str, Key, str]]) -> None:
+    """(entity, key, record id) rows."""
+    tx.delete(tables.match_keys, ["entity", "key", "record_id"], sorted(removed))
+    tx.insert(tables.match_keys, ["entity", "key", "record_id"], sorted(added), conflict="ignore")
+
+
+def fingerprints(tx: Tx, rows: Sequence[tuple[str, str, str, bytes, int]], gone: Sequence[tuple[str, str, str]]) -> None:
+    """Rows are (system, object, external id, fingerprint, n)."""
+    tx.delete(tables.fingerprints, ["system", "object", "external_id"], gone)
+    tx.insert(
+        tables.fingerprints, ["system", "object", "external_id", "fingerprint", "n"], rows, conflict="replace"
+    )
+
+
+def resolve_aliases(tx: Tx, system: str, object_: str, ids: Sequence[str]) -> dict[str, str]:
+    """Former or other external id -> the external id that its link has now."""
+    rows = tx.lookup(tables.aliases, ["external_id", "now"], "external_id", ids, system=system, object=object_)
+    return dict((row[0], row[1]) for row in rows)
+
+
+def save_aliases(tx: Tx, rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Rows are (system, object, alias, external id now)."""
+    tx.insert(tables.aliases, ["system", "object", "external_id", "now"], rows, conflict="replace")
+
+
+def repoint_aliases(tx: Tx, system: str, object_: str, old: str, new: str) -> None:
+    where = (tables.aliases.c.system == system) & (tables.aliases.c.object == object_) & (tables.aliases.c.now == old)
+    tx.run(tables.aliases.update().where(where).values(now=new))
+    save_aliases(tx, [(system, object_, old, new)])
+
+
+def pend(tx: Tx, rows: Sequence[tuple[str, str, str, int]]) -> None:
+    """(system, entity referred to, external id, waiting link) rows."""
+    tx.insert(
+        tables.pending_references, ["system", "entity", "external_id", "link"], sorted(set(rows)), conflict="ignore"
+    )
+
+
+def take_pending(tx: Tx, system: str, entity: str, external_ids: Sequence[str]) -> list[int]:
+    """Links that waited for these to be linked; they wait no longer."""
+    rows = tx.lookup(
+        tables.pending_references, ["external_id", "link"], "external_id", external_ids, system=system, entity=entity
+    )
+    tx.delete(
+        tables.pending_references,
+        ["system", "entity", "external_id", "link"],
+        [(system, entity, external_id, link) for external_id, link in rows],
+    )
+    return sorted({link for _, link in rows})
+
+
+def digest(key: bytes, *parts: str) -> str:
+    """Keyed hash that a tombstone keeps instead of an id."""
+    return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def bury(tx: Tx, rows: Sequence[tuple[str, str, str, int, str]]) -> None:
+    """(system, object, digest, at, reason) rows."""
+    tx.insert(tables.tombstones, ["system", "object", "digest", "at", "reason"], rows, conflict="replace")
+
+
+def buried(tx: Tx, system: str, object_: str, digests: Sequence[str]) -> set[str]:
+    rows = tx.lookup(tables.tombstones, ["digest"], "digest", digests, system=system, object=object_)
+    return {row[0] for row in rows}
+
+
+def lift(tx: Tx, rows: Sequence[tuple[str, str, str]]) -> None:
+    tx.delete(tables.tombstones, ["system", "object", "digest"], rows)
+
+
+def entities(rows: Mapping[str, Record]) -> set[str]:
+    return {record.entity for record in rows.values()}

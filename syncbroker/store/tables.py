@@ -1,0 +1,251 @@
+"""Every table of the store. Times are µs since the epoch; `body`, `state` and `golden` hold JSON text.
+
+The wide rows (`records`, `links`) are apart from the narrow `fingerprints`, which a sweep probes for every row it sees.
+Each index names the query that it serves.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+Big = BigInteger().with_variant(Integer(), "sqlite")
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+sequences = Table(
+    "sequences", metadata, Column("name", Text, primary_key=True), Column("last", Big, nullable=False)
+)
+
+mappings = Table(
+    "mappings",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("first_used", Big, nullable=False),
+    Column("last_used", Big, nullable=False),
+    Index("mappings_by_use", "last_used"),  # which version was active before this one
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("golden", Text, nullable=False),
+    Index("records_by_entity", "entity", "id"),  # status counts; recomputing an entity in chunks
+    sqlite_with_rowid=False,
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("n", Big, primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("external_id", Text),  # NULL until a create is confirmed
+    Column("entity", Text, nullable=False),
+    Column("record_id", Text),  # NULL while a review asks which record it is
+    Column("status", Text, nullable=False),  # live, planned (create owed), queued (match review), gone (delete review)
+    Column("ord", Big, nullable=False),
+    Column("state", Text, nullable=False),
+    UniqueConstraint("system", "object", "external_id", "entity", name="links_by_external_id"),
+    Index("links_by_record", "record_id"),
+    Index("links_by_status", "status", "system", "object"),  # status counts; what waits
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("now", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("n", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+match_keys = Table(
+    "match_keys",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+pending_references = Table(
+    "pending_references",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),  # the entity referred to
+    Column("external_id", Text, primary_key=True),
+    Column("link", Big, primary_key=True, autoincrement=False),
+    Index("pending_references_by_link", "link"),
+    sqlite_with_rowid=False,
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),  # keyed hash of the external id, or of the record id
+    Column("at", Big, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+shapes = Table(
+    "shapes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("outcomes", Text, nullable=False, unique=True),
+)
+
+shape_outcomes = Table(
+    "shape_outcomes",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("shape", Integer, primary_key=True),
+    Column("times", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("record_id", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("shape", Integer, nullable=False),
+    Column("run", Big, nullable=False),
+    Column("at", Big, nullable=False),
+    Column("actor", Text, nullable=False),  # who decided: "rules" or a person's name
+    Column("mapping", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("decisions_by_record", "record_id", "id"),  # explain
+    Index("decisions_by_shape", "shape", "id"),  # decisions --kind, --field; status counts
+    Index("decisions_by_run", "run", "id"),  # a run's summary
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("dedupe", Text, nullable=False),
+    Column("received", Big, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),  # new, done, rejected
+    Column("error", Text),
+    UniqueConstraint("system", "dedupe", name="deliveries_by_dedupe"),
+    Index("deliveries_by_state", "state", "id"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("run", Big, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("due", Big, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("inbox_by_run", "run", "due", "id"),
+    Index("inbox_by_external_id", "system", "object", "external_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("link", Big, primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("op", Text, nullable=False),
+    Column("state", Text, nullable=False),  # due, claimed, pending (a job at the vendor), unknown, refused, waiting
+    Column("due", Big, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("run", Big, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("error", Text),
+    Index("outbox_by_due", "system", "state", "due"),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),  # conflict, proposal, invalid, match, delete, refused
+    Column("entity", Text, nullable=False),
+    Column("record_id", Text),
+    Column("link", Big),
+    Column("field", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("opened", Big, nullable=False),
+    Column("closed", Big),
+    Column("body", Text, nullable=False),
+    Column("person", Text),
+    Index("reviews_open", "closed", "opened"),
+    Index("reviews_by_record", "record_id", "closed"),
+    Index("reviews_by_link", "link", "closed"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),  # pull, sweep, push, live
+    Column("system", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("state", Text, nullable=False),  # reading, released, done, failed, held
+    Column("started", Big, nullable=False),
+    Column("ended", Big),
+    Column("body", Text, nullable=False),
+    Index("runs_by_state", "state", "id"),
+    Index("runs_by_source", "system", "object", "id"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("cursor", Text),
+    Column("first_read", Big),  # when a complete first read of the object had been matched
+    Column("swept", Big),
+    Column("pulled", Big),
+    Column("rules", Text),  # the reading rules of the last complete read; others mean that it must be read whole again
+)
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("open_until", Big, nullable=False),
+    Column("message", Text, nullable=False),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("count", Big, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,68 @@
+"""What every test gets: a clean environment, no network but loopback, and stores of both kinds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support import postgres
+from tests.support.network import block_outside
+
+# A slow machine is no failure of the code.
+settings.register_profile("syncbroker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("syncbroker")
+
+_KEPT = ("SYNCBROKER_VENDOR_SPECS", "SYNCBROKER_TEST_", "SYNCBROKER_REQUIRE_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the person who runs the tests are not the tests' settings."""
+    for name in [
+        name for name in os.environ if name.startswith("SYNCBROKER_") and not name.startswith(_KEPT)
+    ]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        block_outside(patch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL, one per test process, started when the first test asks for it."""
+    try:
+        with postgres.serve() as server:
+            yield server
+    except postgres.PostgresUnavailableError as error:
+        if os.environ.get(postgres.ENV_REQUIRE) == "1":
+            pytest.fail(f"{postgres.ENV_REQUIRE}=1, but {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    with postgres_server.database() as url:
+        yield url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The SQLAlchemy URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The SQLAlchemy URL of an empty database; the test runs once per kind of store."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url

@@ -74,14 +74,16 @@ def build(
     opened = store or open_store(settings.database_url)
     require_current(opened)
     plans = {name: compile_plan(entity, rules.version) for name, entity in rules.entities.items()}
-    sources = make_sources(rules, plans, connectors)
+    sources = make_sources(plans, connectors)
     return Engine(store=opened, mapping=rules, plans=plans, connectors=connectors, sources=sources, now=now)
 
 
 def _connector(
     registry: Registry, system: SystemRules, settings: Settings, now: Callable[[], Micros], calls: Calls
 ) -> Connector:
-    kind = registry.check(system.connector, credentials=system.credentials, options=system.options, system=system.name)
+    kind = registry.check(
+        system.connector, credentials=system.credentials, options=system.options, system=system.name
+    )
     rate, seconds = system.rate or USUAL_RATE
     budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name)
     http: Callable[..., Any] = partial(
@@ -89,8 +91,11 @@ def _connector(
         on_call=partial(calls.note, system.name),
     )  # fmt: skip
     account = Account(
-        system=system.name, credentials=system.credentials, options=system.options, http=http, now=now, url=system.url
+        system=system.name,
+        credentials=system.credentials,
+        options=system.options,
+        http=http,
+        now=now,
+        url=system.url,
     )
     return kind(account)
-
-

@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
     max_delivery: int = Field(1_048_576, ge=1024, description="the largest webhook body that is taken")
     timeout: float = Field(30.0, gt=0, le=600, description="how long one call to a vendor may take")
-    tick: float = Field(1.0, gt=0, le=60, description="how often serve looks for work that no message announced")
+    tick: float = Field(
+        1.0, gt=0, le=60, description="how often serve looks for work that no message announced"
+    )
 
 
 def read_settings() -> Settings:
@@ -34,5 +36,7 @@ def read_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]  # pydantic fills every field from the environment or its default
     except ValidationError as error:
-        wrong = "; ".join(f"SYNCBROKER_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"SYNCBROKER_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
         raise BadSetting(wrong, hint="see docs/operations.md for the settings") from None

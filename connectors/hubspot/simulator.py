@@ -192,11 +192,12 @@ class HubSpotSimulator(Simulator):
         _forget(self._calls, now - 86_400_000)
         _forget(self._searches, now - 1000)
         # the ten-second limit does not count searches (the specification marks them exempt)
-        for policy, used, most in (
-            ("DAILY", len(self._calls), self._limits.get("daily")),
-            ("SECONDLY", len(self._searches) if searching else 0, self._limits.get("search_secondly")),
-            ("TEN_SECONDLY_ROLLING", 0 if searching else self._rolling(), self._limits.get("ten_secondly")),
-        ):
+        own = (
+            ("SECONDLY", len(self._searches), self._limits.get("search_secondly"))
+            if searching
+            else ("TEN_SECONDLY_ROLLING", self._rolling(), self._limits.get("ten_secondly"))
+        )
+        for policy, used, most in (("DAILY", len(self._calls), self._limits.get("daily")), own):
             if most is not None and used >= most:
                 raise Refusal(
                     429, "RATE_LIMITS", f"You have reached your {policy.lower()} limit.", policy=policy

@@ -340,7 +340,11 @@ def _contact_to_company(parts: Parts) -> None:
 
 def _inputs(body: Json, *, most: int = MOST_INPUTS) -> list[Json]:
     inputs = body.get("inputs")
-    if not isinstance(inputs, list) or not 1 <= len(inputs) <= most:
+    if not (
+        isinstance(inputs, list)
+        and 1 <= len(inputs) <= most
+        and all(isinstance(each, dict) for each in inputs)
+    ):
         raise _bad(f"inputs must hold between 1 and {most} objects")
     return inputs
 

@@ -46,7 +46,7 @@ class MailchimpSimulator(Simulator):
         more = tuple(self.options.get("merge_fields", ()))
         self.audience = Audience(self.options.get("list_id", LIST_ID), more)
         self.sources = set(self.options.get("sources", ("user", "admin", "api")))
-        self._open = 0
+        self.open_requests = 0
         self._counting = threading.Lock()
         self._crowded = threading.local()
 
@@ -55,13 +55,13 @@ class MailchimpSimulator(Simulator):
     def answer(self, request: Request) -> Wire | None:
         """Counts what is open at this instant; the limit itself is the vendor's answer and so part of `handle`."""
         with self._counting:
-            self._open += 1
-            self._crowded.now = self._open > OPEN_REQUESTS
+            self.open_requests += 1
+            self._crowded.now = self.open_requests > OPEN_REQUESTS
         try:
             return super().answer(request)
         finally:
             with self._counting:
-                self._open -= 1
+                self.open_requests -= 1
 
     def handle(self, request: Request) -> Response:
         try:

@@ -133,6 +133,7 @@ class Audience:
         self._tag(member, [tag["name"] if isinstance(tag, dict) else tag for tag in given.get("tags", ())])
         plain = {name: value for name, value in given.items() if name not in ("id", "tags", "opted_out")}
         member |= {**plain, "merge_fields": {**dict.fromkeys(self.merge_fields, ""), **fields}}
+        member["full_name"] = _full_name(member)
         member["status"] = given.get("status", "subscribed")
         if member["status"] in ("unsubscribed", "cleaned") and given.get("opted_out", True):
             self.opted_out.add(member["id"])
@@ -189,8 +190,7 @@ class Audience:
             for name, value in fields.items()
             if name in self.merge_fields
         }
-        names = (str(member["merge_fields"].get(name, "")) for name in ("FNAME", "LNAME"))
-        member["full_name"] = " ".join(filter(None, names))
+        member["full_name"] = _full_name(member)
         if status == "subscribed" and member["status"] != "subscribed":
             member["timestamp_opt"] = stamp(now)
             member["ip_opt"] = "198.51.100.7" if source == "user" else "127.0.0.1"
@@ -270,6 +270,11 @@ class Audience:
 
 def _unique(address: str) -> str:
     return hashlib.sha256(address.lower().encode()).hexdigest()[:10]
+
+
+def _full_name(member: Payload) -> str:
+    names = (str(member["merge_fields"].get(name, "")) for name in ("FNAME", "LNAME"))
+    return " ".join(filter(None, names))
 
 
 def _matches(member: Payload, query: Mapping[str, str]) -> bool:

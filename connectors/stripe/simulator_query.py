@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -57,6 +58,24 @@ def number(name: str, text: Any) -> int:
         raise RefusedError(
             400, f"Invalid integer: {text}", code="parameter_invalid_integer", param=name
         ) from None
+
+
+def created_between(given: Any) -> tuple[float, float]:
+    """The first and last second that `created`, a second or its `gt`, `gte`, `lt`, `lte`, lets through."""
+    bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
+    first, last = -math.inf, math.inf
+    for name, text in bounds.items():
+        second = number(f"created[{name}]", text)
+        if name in ("gt", "gte"):
+            first = max(first, second + (name == "gt"))
+        elif name in ("lt", "lte"):
+            last = min(last, second - (name == "lt"))
+        else:
+            param = f"created[{name}]"
+            raise RefusedError(
+                400, f"Received unknown parameter: {param}", code="parameter_unknown", param=param
+            )
+    return first, last
 
 
 def type_fits(type: str, wanted: str) -> bool:

@@ -94,13 +94,17 @@ def _creates(plan: Plan, record: Record) -> tuple[dict[str, dict[str, Value]], t
         golden = golden or flat(plan, {name: one.value for name, one in record.golden.items()})
         if reader.create_when is not None and not reader.create_when.holds(golden):
             continue
-        values = {
+        values: dict[str, Value] = {
             name: one.value
             for name in reader.fields
-            if reader.pushes(name) and (one := record.golden.get(name, NOTHING)).value is not None and one.frozen is None
+            if reader.pushes(name)
+            and (one := record.golden.get(name, NOTHING)).value is not None
+            and one.frozen is None
         }
         lacking = [
-            name for name in reader.fields if plan.fields[name].rule.required and reader.pushes(name) and name not in values
+            name
+            for name in reader.fields
+            if plan.fields[name].rule.required and reader.pushes(name) and name not in values
         ]
         missing.extend((system, name) for name in lacking)
         if values and not lacking:

@@ -162,4 +162,3 @@ def bindings(mapping: Mapping, system: str, object: str | None = None) -> list[t
         for name, link in entity.links.items()
         if name == system and (object is None or link.object == object)
     ]
-

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from syncbroker.core.plan import PENDING, Seen
 from syncbroker.core.state import UNSEEN, FieldState, LinkState
-from syncbroker.core.types import Actor, Micros, Value
+from syncbroker.core.types import Micros, Value
 
 KNOWN_BOUND = 8
 """How many values per field and link are remembered as no news."""
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """How an object of a vendor can be ordered: has it a stamp, how stale may a read be (µs), are writes conditional."""
+    """How an object can be ordered: has it a stamp, how stale may a read be (µs), are its writes conditional."""
 
     stamped: bool
     lag: Micros = 0
@@ -31,7 +31,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One observation of one link. `read`: the broker asked (so `begun` orders it); otherwise it was told.
 
     `second`: this look was put off for another read, which has been made. `unsure`: a write's outcome was in doubt, so
-    an unknown value may not build on what was held. `sweep`: nothing but a sweep found it.
+    an unknown value may not build on what was held.
     """
 
     seen: Mapping[str, Seen]
@@ -41,9 +41,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     read: bool
     second: bool = False
     unsure: bool = False
-    sweep: bool = False
     consent: str | None = None
-    actor: Actor | None = None
     field_times: Mapping[str, Micros] = {}
 
 
@@ -134,7 +132,9 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
         if seen.invalid:
             if _is_known(state, seen) and name in fields:
                 continue
-            fields[name] = replace(state, raw=seen.raw, value=None, invalid=seen.invalid, equivalent=None, blocked=True)
+            fields[name] = replace(
+                state, raw=seen.raw, value=None, invalid=seen.invalid, equivalent=None, blocked=True
+            )
             if seen.pending:  # unreadable is not empty, and no edit
                 continue
         elif not first and not state.invalid and seen.value == state.value:
@@ -144,7 +144,14 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
         elif any(seen.value == value for value, _ in state.sent):
             left = tuple(pair for pair in state.sent if pair[0] != seen.value)
             fields[name] = replace(
-                state, raw=seen.raw, value=seen.value, invalid="", met=True, base=seen.value, sent=left, blocked=False
+                state,
+                raw=seen.raw,
+                value=seen.value,
+                invalid="",
+                met=True,
+                base=seen.value,
+                sent=left,
+                blocked=False,
             )
             ours.add(name)
             confirmed.append(name)
@@ -252,12 +259,14 @@ def arrived(link: LinkState, written: Mapping[str, Value], seen: Mapping[str, Se
 
 
 def as_expected(link: LinkState, fields: Iterable[str], seen: Mapping[str, Seen]) -> bool:
-    """The re-check: does the system still hold what the push expects, in every field to be written?"""
+    """The re-check: the system still holds what the push expects, in every field to be written."""
     for name in fields:
         state, now = link.fields.get(name, UNSEEN), seen.get(name)
         if now is None:
             continue
-        if bool(now.invalid) != bool(state.invalid) or (now.raw != state.raw if now.invalid else now.value != state.value):
+        if bool(now.invalid) != bool(state.invalid) or (
+            now.raw != state.raw if now.invalid else now.value != state.value
+        ):
             return False
     return True
 

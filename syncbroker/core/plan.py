@@ -101,11 +101,12 @@ class Reader(msgspec.Struct, frozen=True):
         members: tuple[Any, ...] = (value,) if len(links) == 1 else (value or (None,) * len(links))  # type: ignore[assignment]
         out: dict[str, Any] = {}
         for link, member in zip(links, members, strict=True):
-            if link.spec.type is Type.REFERENCE and member is not None:
-                member = externals.get(str(member))
-                if member is None:
-                    return None
-            out[link.path] = values.render(link.spec, member)
+            if link.spec.type is not Type.REFERENCE or member is None:
+                out[link.path] = values.render(link.spec, member)
+            elif (external := externals.get(str(member))) is None:
+                return None
+            else:
+                out[link.path] = values.render(link.spec, external)
         return out
 
 
@@ -147,7 +148,9 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
     for rule in entity.fields.values():
         name = rule.group or rule.name
         known = fields.get(name)
-        fields[name] = Field(name, known.rule, (*known.members, rule)) if known else Field(name, rule, (rule,))
+        fields[name] = (
+            Field(name, known.rule, (*known.members, rule)) if known else Field(name, rule, (rule,))
+        )
     types = {rule.name: rule.type for rule in entity.fields.values()}
     readers = {}
     for system, link in entity.links.items():
@@ -160,7 +163,9 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
             system=system,
             rule=link,
             fields=here,
-            canonicalisers={name: tuple(values.compile(one.spec) for one in links) for name, links in here.items()},
+            canonicalisers={
+                name: tuple(values.compile(one.spec) for one in links) for name, links in here.items()
+            },
             paths=tuple(sorted({one.path for links in here.values() for one in links})),
             create_when=compile_condition(link.create_when, types) if link.create_when else None,
         )

@@ -20,10 +20,24 @@ from syncbroker.core.state import Golden
 from syncbroker.core.types import Actor, Micros, Value
 
 Kind = Literal[
-    "adopted", "agreed", "conflict_resolved", "conflict_queued", "edit_reverted", "edit_proposed", "edit_ignored",
-    "overwritten_unseen", "standardised", "rejected", "created", "linked", "match_queued", "deleted", "delete_queued",
-    "drift_corrected", "resolved_by_person",
-]  # fmt: skip
+    "adopted",
+    "agreed",
+    "conflict_resolved",
+    "conflict_queued",
+    "edit_reverted",
+    "edit_proposed",
+    "edit_ignored",
+    "overwritten_unseen",
+    "standardised",
+    "rejected",
+    "created",
+    "linked",
+    "match_queued",
+    "deleted",
+    "delete_queued",
+    "drift_corrected",
+    "resolved_by_person",
+]
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,7 +129,9 @@ def owner(rule: FieldRule, linked: tuple[str, ...]) -> str:
 
 def outranks(rule: FieldRule, system: str, other: str) -> bool:
     """At least as high in rank; a person's answer (source "") is outranked by nobody."""
-    return bool(other) and rule.rank.index(system) <= (rule.rank.index(other) if other in rule.rank else len(rule.rank))
+    return bool(other) and rule.rank.index(system) <= (
+        rule.rank.index(other) if other in rule.rank else len(rule.rank)
+    )
 
 
 # ------------------------------------------------------------------------------------------------ outcomes
@@ -125,7 +141,9 @@ def _take(q: Question, kind: Kind, why: str, value: Value = None, *, whole: bool
     value = q.value if whole else value
     golden = Golden(value, q.system, q.since, q.until)
     kind = "overwritten_unseen" if q.late else kind
-    return Verdict(kind=kind, golden=golden, why=why, winner=q.system, base_moves=not q.late and value == q.value)
+    return Verdict(
+        kind=kind, golden=golden, why=why, winner=q.system, base_moves=not q.late and value == q.value
+    )
 
 
 def _keep(q: Question, kind: Kind, why: str) -> Verdict:
@@ -179,7 +197,12 @@ def _replace_candidate(rule: FieldRule, q: Question) -> Verdict:
     if value == q.value:
         golden = Golden(value, q.system, q.since, q.until)
         return Verdict(
-            kind="agreed", golden=golden, why="all candidates became equal", winner=q.system, base_moves=True, closes=True
+            kind="agreed",
+            golden=golden,
+            why="all candidates became equal",
+            winner=q.system,
+            base_moves=True,
+            closes=True,
         )
     golden = msgspec.structs.replace(g, value=value, frozen=None, review=0)
     return Verdict(kind="agreed", golden=golden, why="one candidate is left", winner=g.source, closes=True)
@@ -206,7 +229,9 @@ def _standardise(rule: FieldRule, q: Question) -> Verdict:
 def _by_rank(rule: FieldRule, q: Question, why: str) -> Verdict:
     if outranks(rule, q.system, q.golden.source):
         return _take(q, "conflict_resolved", f"{why}: {q.system} ranks at least as high")
-    return _keep(q, "conflict_resolved", f"{why}: {q.golden.source or 'the person who answered'} ranks higher")
+    return _keep(
+        q, "conflict_resolved", f"{why}: {q.golden.source or 'the person who answered'} ranks higher"
+    )
 
 
 def _enforce(rule: FieldRule, q: Question) -> Verdict:
@@ -252,8 +277,7 @@ def _review(rule: FieldRule, q: Question) -> Verdict:
 
 def _seed(rule: FieldRule, q: Question) -> Verdict:
     if not q.met and q.golden.source and rule.rank.index(q.system) < rule.rank.index(q.golden.source):
-        verdict = _take(q, "conflict_resolved", f"first meeting: {q.system} ranks higher")
-        return verdict
+        return _take(q, "conflict_resolved", f"first meeting: {q.system} ranks higher")
     why = "a value stands and is only seeded once"
     return Verdict(kind="edit_ignored", golden=q.golden, why=why, winner=q.golden.source, let_stand=True)
 
@@ -310,7 +334,9 @@ def _extreme(sign: int) -> Callable[[FieldRule, Question], Verdict]:
             return _by_rank(rule, q, f"neither is the {rule.policy}")
         if order > 0:
             return _take(q, "adopted" if builds(rule, q) else "conflict_resolved", f"the {rule.policy} value")
-        return _keep(q, "edit_reverted" if builds(rule, q) else "conflict_resolved", f"the {rule.policy} value stands")
+        return _keep(
+            q, "edit_reverted" if builds(rule, q) else "conflict_resolved", f"the {rule.policy} value stands"
+        )
 
     return policy
 

@@ -31,6 +31,7 @@ _HIDDEN = re.compile("[\x01-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufef
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _BLANKS = re.compile(r"[^\S\n]+")
 _AROUND_LINE_ENDS = re.compile(r" ?\n ?")
+_LINES = re.compile(r"\n+")
 _HUGE = 10**300
 
 
@@ -52,7 +53,7 @@ def tidy(raw: object) -> str | Invalid:
 def tidy_line(raw: object) -> str | Invalid:
     """Tidy text on one line: line ends count as blanks."""
     text = tidy(raw)
-    return text.replace("\n", " ") if type(text) is str and "\n" in text else text
+    return _LINES.sub(" ", text) if type(text) is str and "\n" in text else text
 
 
 def _tidy(raw: str) -> str | Invalid:

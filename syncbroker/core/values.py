@@ -248,6 +248,10 @@ def problems(spec: ValueSpec) -> tuple[str, ...]:
         for name in spec.transforms
         if name in TRANSFORMS and spec.type not in TRANSFORMS[name].fits
     ]
+    if spec.type == Type.CHOICE and not spec.choices:
+        found += [
+            f"the transform `{name}` needs choices" for name in spec.transforms if name in ("upper", "lower")
+        ]
     labels: dict[str, str] = {}
     for choice in spec.choices:
         for word in choice:

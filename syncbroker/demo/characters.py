@@ -26,6 +26,8 @@ class Character(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     why: str
     key: str
+    first: str
+    last: str
     email: str
     ids: dict[str, str]
     second_ids: dict[str, str] = {}
@@ -222,6 +224,12 @@ CAST: Mapping[str, Role] = {
 }  # fmt: skip
 
 
+def phones() -> set[str]:
+    """Every number that the cast has or will have."""
+    found = {firm.phone for firm in FIRMS} | {role.phone for role in CAST.values()}
+    return found | {value for role in CAST.values() for value in role.next.values() if value.startswith("+")}
+
+
 def persons() -> Iterator[tuple[str, Person]]:
     """(name, person) of everybody in the cast."""
     firms = {firm.key: firm for firm in FIRMS}
@@ -275,6 +283,8 @@ def enter(
         name=name,
         why=role.why,
         key=person.key,
+        first=person.first,
+        last=person.last,
         email=person.email,
         ids={view.system: view.id for view in found},
         second_ids={view.system: view.id for view in again},

@@ -158,6 +158,11 @@ def _no_address(case: Case) -> None:
     case.of("support").phone = case.person.phone
 
 
+def _longer_name(case: Case) -> None:
+    """Billing has the name as it stands on the card."""
+    case.of("billing").first = f"{case.person.first} {case.rng.choice('ABEJKLMRST')}."
+
+
 def _spaces(case: Case) -> None:
     case.of("billing").email = f" {case.of('billing').email} "
 
@@ -283,6 +288,7 @@ ODDITIES = (
     Oddity("private_address_when_paying", 4, ("billing", "support"), _private_address("support", "billing")),
     Oddity("private_address_on_the_list", 6, ("crm", "marketing"), _private_address("crm", "marketing")),
     Oddity("address_twice_in_billing", 6, ("billing",), _second_payer),
+    Oddity("longer_name", 5, ("billing", "support"), _longer_name),
     Oddity("vip_by_hand", 3, ("crm", "support"), _vip_by_hand),
     Oddity("other_notes", 5, ("crm", "support"), _other_notes),
     Oddity("other_way_to_be_reached", 8, ("crm", "support"), _other_way),

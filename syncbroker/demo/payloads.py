@@ -213,9 +213,12 @@ def _organization(view: CompanyView) -> Payload:
     return {
         "id": int(view.id),
         "name": view.name,
-        "domain_names": [view.domain.lower()] if view.domain else [],
+        "domain_names": [],
         "details": view.about or "",
         "organization_fields": {
+            "domain": view.domain,
+            "website": None,
+            "industry": None,
             "phone": view.phone,
             "country": view.country,
             "employees": view.employees,

@@ -63,7 +63,7 @@ def build_world(seed: int, size: int = 300) -> World:
     if size < SMALLEST:
         raise ValueError(f"a world of {size} people is too small to hold every oddity: {SMALLEST} at least")
     ids = Ids(seed)
-    phones = truth.Phones(stream(seed, "phones"), given=[role.phone for role in characters.CAST.values()])
+    phones = truth.Phones(stream(seed, "phones"), given=characters.phones())
     firms = truth.companies(seed, size, phones)
     persons = list(truth.people(seed, size, firms, phones))
     households = oddities.households(seed, size, persons)

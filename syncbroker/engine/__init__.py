@@ -65,9 +65,7 @@ class Engine:
         return f"{plan.entity.file}:{line}"
 
 
-def make_sources(
-    mapping: Mapping, plans: dict[str, Plan], connectors: dict[str, Connector]
-) -> dict[tuple[str, str], Source]:
+def make_sources(plans: dict[str, Plan], connectors: dict[str, Connector]) -> dict[tuple[str, str], Source]:
     found: dict[tuple[str, str], list[tuple[Plan, Reader]]] = {}
     for plan in _referred_first(plans):
         for system, reader in plan.readers.items():

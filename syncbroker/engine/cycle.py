@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from syncbroker.engine import Engine, decide, deliver, ingest
 from syncbroker.engine import sweep as sweeping
@@ -59,7 +60,7 @@ def _cycle(
             continue
         name = f"{source.system} {source.object}"
         try:
-            result = read(engine, source, lambda n, name=name: watch(step, name, n))
+            result = read(engine, source, partial(watch, step, name))
         except (Retry, FixSetup) as error:
             summary.failed[source.system] = error.message
             watch("failed", source.system, 0)
@@ -68,7 +69,7 @@ def _cycle(
         summary.changed[source.system] += result.changed
         opened |= decide_run(engine, result, summary, watch)
     for entity in opened:
-        decide.rederive(engine, entity, lambda n, entity=entity: watch("derive", entity, n))
+        decide.rederive(engine, entity, partial(watch, "derive", entity))
     settle(engine, summary, watch)
     return summary
 
@@ -76,7 +77,7 @@ def _cycle(
 def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = unwatched) -> set[str]:
     """Decide a released run and close it. Returns the entities that may be created in its object from now on."""
     name = f"{result.source.system} {result.source.object}"
-    decided = decide.decide(engine, result.run, lambda n: watch("decide", name, n))
+    decided = decide.decide(engine, result.run, partial(watch, "decide", name))
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
     opens = ingest.finish(engine, result, dict(decided.kinds))
@@ -86,7 +87,7 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
 def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
     """Decide and deliver in turn until nothing is left that is due now."""
     for _ in range(ROUNDS):
-        decided = decide.decide(engine, LIVE, lambda n: watch("decide", "observations", n))
+        decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
         for run in _put_off(engine):
             late = decide.decide(engine, run)
             decided.taken += late.taken
@@ -98,7 +99,7 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
         for system in engine.mapping.systems:
             if system in summary.delivered.failed:
                 continue
-            done = deliver.deliver(engine, system, lambda n, system=system: watch("deliver", system, n))
+            done = deliver.deliver(engine, system, partial(watch, "deliver", system))
             summary.delivered.add(done)
             moved += done.moved
         if not (decided.taken or asked or moved):
@@ -122,7 +123,9 @@ def recover(engine: Engine) -> Summary:
         summary.kinds.update(decided.kinds)
         ingest.reread(engine, decided.again)
         with engine.store.write() as tx:
-            runs.move(tx, result.run, "done", {"seen": result.seen, "changed": result.changed}, ended=engine.now())
+            runs.move(
+                tx, result.run, "done", {"seen": result.seen, "changed": result.changed}, ended=engine.now()
+            )
     receive_all(engine)
     return summary
 
@@ -141,4 +144,3 @@ def activate(engine: Engine) -> None:
     if other:
         for entity in engine.plans:
             decide.rederive(engine, entity)
-

@@ -8,7 +8,7 @@ the state alone (`Workspace.finish`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +16,19 @@ from msgspec.structs import replace
 from sqlalchemy import select
 
 from syncbroker.core import match as matching
-from syncbroker.core.observe import Edit, Look, observe
-from syncbroker.core.plan import ABSENT, Plan, Reader, References, Seen, flat, pick
-from syncbroker.core.resolve import Question, Verdict, resolve
-from syncbroker.core.state import NOTHING, UNSEEN, LinkState
-from syncbroker.core.types import Empty, Type
+from syncbroker.core.observe import observe
+from syncbroker.core.plan import Plan, Reader, Seen, flat
+from syncbroker.core.resolve import Kind
+from syncbroker.core.state import LinkState
 from syncbroker.engine import Engine, Source
+from syncbroker.engine.judge import Case, held_sighting, judge, look_up_references
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs, tables
 from syncbroker.store.database import Tx
-from syncbroker.store.decisions import Cause, Outcome
-from syncbroker.store.queues import FAR, Sighting, Waiting
+from syncbroker.store.decisions import Outcome
+from syncbroker.store.queues import Sighting, Waiting
+from syncbroker.store.records import FAR
 
 CHUNK = 500
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
@@ -126,8 +127,13 @@ class _Chunk:
         for plan, reader in source.readers:
             keys: set[str] = set()
             for s in sightings:
-                if not s.deleted and (source.system, source.object, s.id, plan.entity.name) not in self._links:
-                    keys.update(matching.keys(plan, _values(plan, reader.read(s.fields, s.complete, self.references))))
+                if (
+                    not s.deleted
+                    and (source.system, source.object, s.id, plan.entity.name) not in self._links
+                ):
+                    keys.update(
+                        matching.keys(plan, _values(plan, reader.read(s.fields, s.complete, self.references)))
+                    )
             stored = records.by_keys(self.tx, plan.entity.name, sorted(keys))
             self.ws.load({id_ for ids in stored.values() for id_ in ids})
             for key, ids in stored.items():
@@ -179,115 +185,146 @@ class _Chunk:
         n = self._links.get((source.system, source.object, external_id, plan.entity.name))
         if n is not None and n not in ws.home and n not in ws.queued:
             n = None  # ended earlier in this transaction
-        cause = Cause(s.via, s.event, s.ended)
         if n is not None and ws.link(n).open:
             self.later.append((row.number, FAR))
             return False
+        seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
+        case = Case(source, plan, reader, s, seen)
         if s.deleted or (s.merged_into and s.merged_into != external_id):
             if n is not None and s.merged_into:
-                merged(ws, n, s.merged_into, self._links.get((source.system, source.object, s.merged_into, plan.entity.name)))
+                survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))
+                merged(ws, n, s.merged_into, survivor)
             elif n is not None:
-                deleted(ws, plan, n, cause, self._key)
+                deleted(ws, plan, n, case.cause, self._key)
             return True
-        seen = reader.read(s.fields, s.complete, self.references)
         if n is None or n in ws.queued:
-            placed = self._place(source, plan, row, external_id, seen, n, cause)
-            if placed is None:
-                return row.number not in {number for number, _ in self.later}
-            n = placed
-        return self._judge(source, plan, reader, row, n, seen, cause)
+            waits, n = self._place(case, external_id, n)
+            if waits:
+                self.later.append((row.number, FAR))
+                return False
+            if n is None:
+                return True
+        return self._judge(case, row, n)
 
-    def _place(
-        self, source: Source, plan: Plan, row: Waiting, external_id: str, seen: dict[str, Seen], n: int | None, cause: Cause
-    ) -> int | None:
-        """The link for an unlinked observation: matched, made, or queued for a person (None, as when it must wait)."""
-        ws, s = self.ws, row.sighting
+    # ---------------------------------------------------------------------------------- whose is it?
+
+    def _place(self, case: Case, external_id: str, n: int | None) -> tuple[bool, int | None]:
+        """(must it wait?, its link): matched, made, or None when it was queued for a person or is not wanted."""
+        ws, source, plan = self.ws, case.source, case.plan
         where, entity = (source.system, source.object), plan.entity.name
         if n is None and self._graves and self._is_buried(*where, external_id):
             ws.count("tombstoned", *where)
-            return None
-        if n is None and not s.complete:
+            return False, None
+        if n is None and not case.sighting.complete:
             ws.count("incomplete_unlinked", *where)
-            return None
-        values = _values(plan, seen)
-        keys = matching.keys(plan, values)
-        hits = ws.current_hits(plan, keys, {key: self._stored_hits.get((entity, key), []) for key in keys})
-        found = matching.match(plan, keys, hits)
+            return False, None
+        keys = matching.keys(plan, _values(plan, case.seen))
+        stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
+        found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
         if found.record and self._create_open(found.record, source.system):
-            self.later.append((row.number, FAR))  # it may be the very record that a write of ours is creating
-            return None
+            return True, None  # it may be the very record that a write of ours is creating
         old = ws.link(n) if n is not None else None
-        link = old or LinkState(n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id)
-        place = self.engine.place(plan, found.line) if found.line else plan.entity.file
+        link = old or LinkState(
+            n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id
+        )
         self._links[*where, external_id, entity] = link.n
         if found.proposed:
-            body: dict[str, Any] = {"records": list(found.proposed), "rule": found.rule, "place": place}
-            review = ws.ask("match", entity=entity, record_id=found.proposed[0], link=link.n, system=source.system,
-                            number=link.review, body=body)  # fmt: skip
-            queued = observe(replace(link, status="queued", review=review), look(s, seen), source.timing).link
-            ws.put_link(queued, None, entity)
-            if old is None:
-                why = f"more than one record has the same {found.rule}" if len(found.proposed) > 1 else "the rule only proposes"
-                ws.add(
-                    found.proposed[0],
-                    Outcome(kind="match_queued", system=source.system, link=link.n, place=place, why=why, cause=cause, review=review),
-                )
-            return None
+            self._queue(case, link, found, known=old is not None)
+            return False, None
         if old is not None:
             ws.close(old.review, "matched meanwhile")
             link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0)
-        if found.record:
-            record_id = found.record
-            self._attach(plan, record_id, link, f"the same {found.rule}", place, cause)
-        else:
-            record_id = ws.new_record(entity)
-            ws.put_link(link, record_id, entity)
-            ws.add(record_id, Outcome(kind="created", system=source.system, link=link.n, cause=cause, why="no record matched"))
+        record_id = found.record or ws.new_record(entity)
+        self._attach(case, record_id, link, found)
         self.references[source.system, entity, external_id] = record_id
         self.linked.append((source.system, entity, external_id))
-        return link.n
+        return False, link.n
 
-    def _attach(self, plan: Plan, record_id: str, link: LinkState, why: str, place: str, cause: Cause) -> None:
+    def _queue(self, case: Case, link: LinkState, found: matching.Match, *, known: bool) -> None:
+        """A person must say which record it is; until then it is held without one."""
+        ws, plan = self.ws, case.plan
+        place = self.engine.place(plan, found.line)
+        review = ws.ask(
+            "match",
+            entity=plan.entity.name,
+            record_id=found.proposed[0],
+            link=link.n,
+            system=link.system,
+            number=link.review,
+            body={"records": list(found.proposed), "rule": found.rule, "place": place},
+        )
+        queued = replace(link, status="queued", review=review)
+        ws.put_link(observe(queued, case.look(), case.source.timing).link, None, plan.entity.name)
+        if not known:
+            many = len(found.proposed) > 1
+            why = f"more than one record has the same {found.rule}" if many else "the rule only proposes"
+            self._note(case, found.proposed[0], "match_queued", link.n, why=why, place=place, review=review)
+
+    def _attach(self, case: Case, record_id: str, link: LinkState, found: matching.Match) -> None:
         ws = self.ws
-        for one in ws.records[record_id].links:
+        others = ws.records[record_id].links
+        for one in others:
             if one.system == link.system and one.status == "planned":
                 ws.drop_link(one.n)  # the create is not needed: here is the record
-        twin = any(one.system == link.system and one.object == link.object for one in ws.records[record_id].links)
-        if twin:
+        why = f"the same {found.rule}" if found.record else "no record matched"
+        if any(one.system == link.system and one.status != "planned" for one in others):
             link = replace(link, primary=False)
             why += "; the record has a link there already, so this one is a duplicate"
             ws.count("duplicate_link", link.system, link.object)
-        ws.put_link(link, record_id, plan.entity.name)
-        ws.add(record_id, Outcome(kind="linked", system=link.system, link=link.n, place=place, why=why, cause=cause))
+        ws.put_link(link, record_id, case.plan.entity.name)
+        place = self.engine.place(case.plan, found.line) if found.record else ""
+        self._note(case, record_id, "linked" if found.record else "created", link.n, why=why, place=place)
 
-    def _judge(
-        self, source: Source, plan: Plan, reader: Reader, row: Waiting, n: int, seen: dict[str, Seen], cause: Cause
-    ) -> bool:
-        ws, s = self.ws, row.sighting
-        link, record_id, entity = ws.link(n), ws.home[n], plan.entity.name
+    def _note(
+        self, case: Case, record_id: str, kind: Kind, n: int, *, why: str, place: str, review: int = 0
+    ) -> None:
+        outcome = Outcome(
+            kind=kind,
+            system=case.source.system,
+            link=n,
+            place=place,
+            why=why,
+            cause=case.cause,
+            review=review,
+        )
+        self.ws.add(record_id, outcome)
+
+    # ------------------------------------------------------------------------------- what does it say?
+
+    def _judge(self, case: Case, row: Waiting, n: int) -> bool:
+        ws, source = self.ws, case.source
+        link, record_id = ws.link(n), ws.home[n]
         if link.status == "gone":
             link = reappeared(ws, link)
-        seen = {name: one for name, one in seen.items() if name in plan.fields}
-        result = observe(link, look(s, seen), source.timing)
+        result = observe(link, case.look(), source.timing)
         if result.again:
-            self._read_again(source, row, link, s)
+            self._read_again(source, row, link)
             return False
         if result.superseded:
             ws.count("superseded", source.system, source.object, result.superseded)
-        ws.put_link(result.link, record_id, entity)
-        for name in seen:
-            if seen[name].pending:
-                raws = [seen[name].raw] if plan.fields[name].single else seen[name].raw
-                records.pend(self.tx, [(source.system, one.spec.entity, str(raw), n)
-                                       for one, raw in zip(reader.fields[name], raws, strict=True) if one.spec.entity])  # fmt: skip
-        judge(ws, plan, reader, n, result.edits, look(s, seen), link.consent, cause, source)
+        ws.put_link(result.link, record_id, case.plan.entity.name)
+        self._pend(case, n)
+        judge(ws, case, n, result.edits, link.consent)
         ws.remember_keys(record_id)
         return True
 
-    def _read_again(self, source: Source, row: Waiting, link: LinkState, s: Sighting) -> None:
+    def _pend(self, case: Case, n: int) -> None:
+        """References to what is not linked yet wait for it."""
+        for name, seen in case.seen.items():
+            if seen.pending:
+                members = case.reader.fields[name]
+                raws = [seen.raw] if len(members) == 1 else seen.raw
+                pairs = [
+                    (one.spec.entity, str(raw))
+                    for one, raw in zip(members, raws, strict=True)
+                    if one.spec.entity
+                ]
+                records.pend(self.tx, [(case.source.system, entity, raw, n) for entity, raw in pairs])
+
+    def _read_again(self, source: Source, row: Waiting, link: LinkState) -> None:
         """Inside the vendor's read-after-write lag wait first; then (or at once) have it read by id."""
         until = link.seen + int(source.spec.lag * 1_000_000)
-        if source.spec.lag and s.read and until > self.ws.now:
+        if source.spec.lag and row.sighting.read and until > self.ws.now:
             self.later.append((row.number, until))
             return
         self.later.append((row.number, self.ws.now + 30_000_000))
@@ -318,151 +355,20 @@ class _Chunk:
             by_target.setdefault((system, entity), []).append(external_id)
         for (system, entity), external_ids in by_target.items():
             waiting = records.take_pending(self.tx, system, entity, external_ids)
-            for n, (link, _, owner) in records.link_states(self.tx, waiting).items():
+            for link, _, owner in records.link_states(self.tx, waiting).values():
                 reader = self.engine.plans[owner].readers[system]
-                fields: dict[str, Any] = {}
-                for name, members in reader.fields.items():
-                    state = link.fields.get(name)
-                    if state is not None and any(one.spec.entity == entity for one in members):
-                        raws = [state.raw] if len(members) == 1 else state.raw
-                        fields.update({one.path: raw for one, raw in zip(members, raws, strict=True)})
-                if fields and link.external_id is not None:
-                    stamp = link.order if self.engine.sources[system, link.object].spec.stamp else None
-                    sighting = Sighting(id=link.external_id, fields=fields, complete=False, stamp=stamp,
-                                        begun=link.seen, ended=link.seen, via="reference")  # fmt: skip
-                    queues.stage(self.tx, queues.LIVE, system, link.object, [sighting])
-
-
-def look_up_references(
-    tx: Tx, engine: Engine, source: Source, sightings: Iterable[Sighting]
-) -> dict[tuple[str, str, str], str]:
-    """(system, referred entity, external id) -> record id, for every linked reference that the sightings show."""
-    found = {}
-    for _, reader in source.readers:
-        for links in reader.fields.values():
-            for link in links:
-                if link.spec.type is not Type.REFERENCE:
-                    continue
-                target = engine.plans[link.spec.entity].readers[source.system].rule.object
-                raws = {str(raw) for s in sightings if (raw := pick(s.fields, link.path)) not in (ABSENT, None, "")}
-                linked = records.references(tx, source.system, target, link.spec.entity, sorted(raws))
-                found.update({(source.system, link.spec.entity, id_): record for id_, record in linked.items()})
-    return found
-
-
-def look(s: Sighting, seen: dict[str, Seen]) -> Look:
-    return Look(
-        seen=seen, stamp=s.stamp, begun=s.begun, ended=s.ended, read=s.read, second=s.second, unsure=s.unsure,
-        sweep=s.via == "sweep", consent=s.consent, actor=s.actor, field_times=s.field_times or {},
-    )  # fmt: skip
+                names = [
+                    name
+                    for name, members in reader.fields.items()
+                    if any(m.spec.entity == entity for m in members)
+                ]
+                s = held_sighting(self.engine, reader, link, names)
+                if s.fields and link.external_id is not None:
+                    queues.stage(self.tx, queues.LIVE, system, link.object, [s])
 
 
 def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Any]:
     return flat(plan, {name: one.value for name, one in seen.items() if not one.invalid})
-
-
-def judge(
-    ws: Workspace,
-    plan: Plan,
-    reader: Reader,
-    n: int,
-    edits: Iterable[Edit],
-    look: Look,
-    consent_before: str | None,
-    cause: Cause,
-    source: Source,
-) -> None:
-    """Put each edit before its rule and carry out the verdict on the golden value, the link and the review queue."""
-    record_id, entity = ws.home[n], plan.entity.name
-    for edit in edits:
-        ws.close(edit.before.review, "another value came")
-        question = _question(ws, plan, reader, n, edit, look, consent_before, source)
-        rule = plan.fields[edit.field].rule
-        verdict = resolve(rule, question)
-        review = _carry_out(ws, entity, record_id, n, edit, question, verdict)
-        ws.add(
-            record_id,
-            Outcome(
-                kind=verdict.kind, field=edit.field, system=question.system, link=n, policy=rule.policy,
-                place=ws.engine.place(plan, rule.line), why=verdict.why, winner=verdict.winner,
-                before=question.golden.value, after=verdict.golden.value, golden=verdict.golden, question=question,
-                cause=cause, review=review,
-            ),
-        )  # fmt: skip
-
-
-def _question(
-    ws: Workspace, plan: Plan, reader: Reader, n: int, edit: Edit, look: Look, consent_before: str | None, source: Source
-) -> Question:
-    record, link, rule = ws.records[ws.home[n]], ws.link(n), plan.fields[edit.field].rule
-    seen, before = edit.seen, edit.before
-    empty = ""
-    if seen.value is None and not seen.invalid:
-        empty = Empty.PLACEHOLDER if seen.placeholder else Empty.CLEARED
-    linked = {
-        one.system for one in record.links
-        if one.primary and one.status == "live" and plan.readers[one.system].pulls(edit.field)
-    }  # fmt: skip
-    fresh_consent = look.consent is not None and look.consent != consent_before
-    guarded = any(one.path == source.spec.consent_path for one in reader.fields[edit.field])
-    return Question(
-        system=link.system,
-        pull=reader.pulls(edit.field) and link.primary,
-        can_push=reader.pushes(edit.field) and link.primary,
-        raw=seen.raw if seen.raw != seen.value else None,
-        value=seen.value,
-        invalid=seen.invalid,
-        empty=empty,
-        golden=record.golden.get(edit.field, NOTHING),
-        held=before.value,
-        seen_before=not edit.first,
-        base=before.base,
-        met=before.met,
-        since=edit.since,
-        until=edit.until,
-        late=edit.late,
-        unsure=look.unsure,
-        sweep=look.sweep,
-        linked=tuple(system for system in rule.rank if system in linked),
-        consent=fresh_consent and guarded,
-        actor=look.actor,
-        seen=look.ended,
-    )
-
-
-def _carry_out(
-    ws: Workspace, entity: str, record_id: str, n: int, edit: Edit, q: Question, verdict: Verdict
-) -> int:
-    """The review that the verdict opened or renewed, or 0."""
-    golden, review = verdict.golden, 0
-    if verdict.ask and verdict.kind == "conflict_queued":
-        review = ws.ask(
-            "conflict", entity=entity, record_id=record_id, field=edit.field, number=golden.review,
-            body={"candidates": golden.frozen or {}, "why": verdict.why},
-        )  # fmt: skip
-        golden = replace(golden, review=review)
-    elif verdict.closes:
-        ws.close(q.golden.review, "agreed")
-    if golden != q.golden:
-        ws.put_golden(record_id, edit.field, golden)
-    link = ws.link(n)
-    state = link.fields.get(edit.field, UNSEEN)
-    if verdict.base_moves:
-        state = replace(state, met=True, base=golden.value)
-    if verdict.let_stand:
-        state = replace(state, ignored=(state.value,))
-    if verdict.block:
-        state = replace(state, blocked=True)
-    if verdict.kind in ("rejected", "edit_proposed"):
-        kind = "invalid" if verdict.kind == "rejected" else "proposal"
-        review = ws.ask(
-            kind, entity=entity, record_id=record_id, link=n, field=edit.field, system=link.system,
-            body={"raw": edit.seen.raw, "value": edit.seen.value, "golden": q.golden.value, "why": verdict.why},
-        )  # fmt: skip
-        state = replace(state, review=review)
-    if state != link.fields.get(edit.field, UNSEEN):
-        ws.put_link(replace(link, fields={**link.fields, edit.field: state}), record_id, entity)
-    return review
 
 
 # ------------------------------------------------------------------------------------------ deriving anew
@@ -493,5 +399,3 @@ def rederive(engine: Engine, entity: str, progress: Callable[[int], None] = lamb
                         ws.put_link(link, id_, entity)
             ws.finish()
             progress(len(ids))
-
-

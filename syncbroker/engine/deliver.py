@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, ingest, settle
+from syncbroker.engine import Engine, doubt, ingest, settle
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Retry
@@ -79,7 +79,11 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
         total.failed[system] = error.message
         pause = BREAKER_PAUSE if breaker.failures + 1 >= BREAKER_AFTER else 0
         pause = max(pause, int(error.delay * 1_000_000) if isinstance(error, Retry) else BREAKER_PAUSE)
-        _breaker(engine, system, Breaker(failures=breaker.failures + 1, open_until=engine.now() + pause, message=error.message))
+        _breaker(
+            engine,
+            system,
+            Breaker(failures=breaker.failures + 1, open_until=engine.now() + pause, message=error.message),
+        )
     return total
 
 
@@ -91,7 +95,7 @@ def _breaker(engine: Engine, system: str, value: Breaker) -> None:
 def deliver_some(engine: Engine, system: str) -> Delivered:
     """One round: settle what is open, then claim and write one batch of each operation."""
     done = Delivered()
-    done.moved += settle.settle_open(engine, system)
+    done.moved += doubt.settle_open(engine, system)
     claims = claim(engine, system)
     done.moved += len(claims)
     for batch in _batches(claims):
@@ -107,7 +111,7 @@ def deliver_some(engine: Engine, system: str) -> Delivered:
 def claim(engine: Engine, system: str, limit: int = CLAIM) -> list[Claim]:
     """Take due pushes and note what will be sent, before any call. What is no longer owed is withdrawn."""
     with engine.store.write() as tx:
-        rows = [r for r in queues.outbox_due(tx, system, ["due"], engine.now(), limit)]
+        rows = queues.outbox_due(tx, system, ["due"], engine.now(), limit)
         if not rows:
             return []
         ws = Workspace(engine, tx, queues.LIVE)
@@ -140,8 +144,12 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
         wanted = owed.creates.get(row.system, {}) if row.op == "create" else owed.updates.get(row.link, {})
         values, raw = _render(reader, wanted, externals)
         if not values:
-            if wanted:  # only references that have no counterpart there yet: the counterpart's create comes first
-                ws.outbox[row.link] = replace(row, due=ws.now + 5_000_000, error="waits for what it refers to")
+            if (
+                wanted
+            ):  # only references that have no counterpart there yet: the counterpart's create comes first
+                ws.outbox[row.link] = replace(
+                    row, due=ws.now + 5_000_000, error="waits for what it refers to"
+                )
             else:
                 ws.touch(record_id)
             return None
@@ -178,7 +186,11 @@ def _externals(ws: Workspace, system: str, rows: Iterable[Row]) -> dict[str, str
         for name, one in ws.plan(record_id).fields.items():
             if any(member.spec.entity for member in one.members):
                 value = ws.records[record_id].golden.get(name)
-                members = value.value if value is not None and isinstance(value.value, tuple) else (value and value.value,)
+                members = (
+                    value.value
+                    if value is not None and isinstance(value.value, tuple)
+                    else (value and value.value,)
+                )
                 wanted.update(str(member) for member in members if member)
     return records.externals(ws.tx, system, sorted(wanted))
 
@@ -188,7 +200,7 @@ def _batches(claims: Sequence[Claim]) -> list[list[Claim]]:
     groups: dict[tuple[str, str], list[Claim]] = {}
     for one in claims:
         groups.setdefault((one.source.object, one.write.op), []).append(one)
-    batches = []
+    batches: list[list[Claim]] = []
     for (_, op), members in groups.items():
         size = members[0].source.spec.batch.get(op, 1)
         batches.extend(members[start : start + size] for start in range(0, len(members), size))
@@ -236,7 +248,9 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
     done = Delivered()
     begun = engine.now()
     try:
-        receipts = engine.connectors[source.system].write(source.object, [one.write for one in batch], source.paths)
+        receipts = engine.connectors[source.system].write(
+            source.object, [one.write for one in batch], source.paths
+        )
     except OutcomeUnknown as error:
         settle.unknown(engine, batch, error.message)
         done.failed[source.system] = error.message
@@ -252,4 +266,6 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
 
 
 def _lost(one: Claim) -> Receipt:
-    return Receipt(key=one.write.key, status="unknown", message="the vendor's answer does not mention this write")
+    return Receipt(
+        key=one.write.key, status="unknown", message="the vendor's answer does not mention this write"
+    )

@@ -72,7 +72,9 @@ def pull(engine: Engine, source: Source, progress: Progress = quiet) -> Read:
                 pages, whole = connector.scan(source.object, source.paths), True
         last = stage_pages(engine, source, pages, result, via, progress)
         result.whole = whole and last is not None and last.proven
-        result.cursor = connector.start_cursor(source.object, began) if whole else (last.cursor if last else at.cursor)
+        result.cursor = (
+            connector.start_cursor(source.object, began) if whole else (last.cursor if last else at.cursor)
+        )
     except SyncbrokerError:
         abandon(engine, result)
         raise
@@ -93,6 +95,7 @@ def stage_pages(
     result: Read,
     via: str,
     progress: Progress = quiet,
+    *,
     seen: bytearray | None = None,
 ) -> Page | None:
     """Stage every item whose fingerprint is not the stored one. Returns the last page.
@@ -107,14 +110,16 @@ def stage_pages(
         texts = [mapped_text(source, item) for item in page.items]
         marks = [fingerprint(source, text) if text else b"" for text in texts]
         with engine.store.read() as tx:
-            stored = sweeping.probe(tx, source.system, source.object, [i.id for i in page.items], source.spec.sorted_scan)
+            stored = sweeping.probe(
+                tx, source.system, source.object, [i.id for i in page.items], source.spec.sorted_scan
+            )
         changed = [
             sighting(source, item, begun, ended, via, mark=mark)
             for item, mark in zip(page.items, marks, strict=True)
             if not mark or stored.marks.get(item.id) != mark
         ]
         if seen is not None:
-            sweeping.note(seen, stored, {one.id for one in changed})
+            sweeping.note(seen, stored)
         if changed:
             with engine.store.write() as tx:
                 queues.stage(tx, result.run, source.system, source.object, changed)
@@ -150,7 +155,14 @@ def fingerprint(source: Source, text: bytes) -> bytes:
 
 
 def sighting(
-    source: Source, item: Item, begun: Micros, ended: Micros, via: str, *, read: bool = True, mark: bytes | None = None
+    source: Source,
+    item: Item,
+    begun: Micros,
+    ended: Micros,
+    via: str,
+    *,
+    read: bool = True,
+    mark: bytes | None = None,
 ) -> Sighting:
     """An item as an observation: only its mapped raw members are kept, and their fingerprint."""
     whole = orjson.loads(item.fields) if isinstance(item.fields, bytes) else item.fields
@@ -158,10 +170,22 @@ def sighting(
         text = mapped_text(source, item)
         mark = fingerprint(source, text) if text else b""
     return Sighting(
-        id=item.id, fields=mapped(source, whole), complete=item.complete, deleted=item.deleted,
-        merged_into=item.merged_into, aliases=item.aliases, stamp=item.stamp, begun=begun, ended=ended, read=read,
-        via=via, consent=item.consent, actor=item.actor, field_times=item.field_times, fingerprint=mark.hex(),
-    )  # fmt: skip
+        id=item.id,
+        fields=mapped(source, whole),
+        complete=item.complete,
+        deleted=item.deleted,
+        merged_into=item.merged_into,
+        aliases=item.aliases,
+        stamp=item.stamp,
+        begun=begun,
+        ended=ended,
+        read=read,
+        via=via,
+        consent=item.consent,
+        actor=item.actor,
+        field_times=item.field_times,
+        fingerprint=mark.hex(),
+    )
 
 
 def release(engine: Engine, result: Read) -> None:
@@ -185,7 +209,9 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
         at = runs.cursor(tx, result.source.system, result.source.object)
         opens = result.whole and at.first_read is None
         runs.set_cursor(
-            tx, result.source.system, result.source.object,
+            tx,
+            result.source.system,
+            result.source.object,
             Cursor(
                 cursor=result.cursor,
                 first_read=now if opens else at.first_read,
@@ -193,8 +219,10 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
                 pulled=now,
                 rules=result.source.rules if result.whole else at.rules,
             ),
-        )  # fmt: skip
-        runs.move(tx, result.run, "done", {"seen": result.seen, "changed": result.changed, **kinds}, ended=now)
+        )
+        runs.move(
+            tx, result.run, "done", {"seen": result.seen, "changed": result.changed, **kinds}, ended=now
+        )
     return opens
 
 
@@ -258,16 +286,27 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
             found.append(one)
             continue
         renamed = event.id if event.kind == "rekeyed" else ""
-        found.append(replace(one, event=event.event_id or "", actor=event.actor or one.actor, renamed_from=renamed))
+        found.append(
+            replace(one, event=event.event_id or "", actor=event.actor or one.actor, renamed_from=renamed)
+        )
         if event.kind == "merged" and event.new_id and event.id != event.new_id:
-            found.append(Sighting(id=event.id, merged_into=event.new_id, begun=one.begun, ended=one.ended,
-                                  via="webhook", event=event.event_id or ""))  # fmt: skip
+            found.append(
+                Sighting(
+                    id=event.id,
+                    merged_into=event.new_id,
+                    begun=one.begun,
+                    ended=one.ended,
+                    via="webhook",
+                    event=event.event_id or "",
+                )
+            )
     return told + found
 
 
 def read_now(engine: Engine, source: Source, ids: Sequence[str], via: str) -> list[Sighting]:
     """These records as they are at the vendor now."""
-    connector, found = engine.connectors[source.system], []
+    connector = engine.connectors[source.system]
+    found: list[Sighting] = []
     for start in range(0, len(ids), source.spec.read_batch):
         begun = engine.now()
         items = connector.read(source.object, ids[start : start + source.spec.read_batch], source.paths)

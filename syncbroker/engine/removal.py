@@ -39,15 +39,33 @@ def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None
     else:
         why = f"the link's delete policy is {policy}"
     if policy == "review":
-        review = ws.ask("delete", entity=plan.entity.name, record_id=record_id, link=n, system=link.system, body={"why": why})
+        review = ws.ask(
+            "delete",
+            entity=plan.entity.name,
+            record_id=record_id,
+            link=n,
+            system=link.system,
+            body={"why": why},
+        )
         ws.put_link(replace(link, status="gone", review=review), record_id, plan.entity.name)
-        ws.add(record_id, Outcome(kind="delete_queued", system=link.system, link=n, place=place, why=why, cause=cause, review=review))
+        ws.add(
+            record_id,
+            Outcome(
+                kind="delete_queued",
+                system=link.system,
+                link=n,
+                place=place,
+                why=why,
+                cause=cause,
+                review=review,
+            ),
+        )
         return
     ws.add(record_id, Outcome(kind="deleted", system=link.system, link=n, place=place, why=why, cause=cause))
-    end(ws, plan, n, policy, key)
+    end(ws, n, policy, key)
 
 
-def end(ws: Workspace, plan: Plan, n: int, policy: str, key: bytes) -> None:
+def end(ws: Workspace, n: int, policy: str, key: bytes) -> None:
     """End a link as detach, propagate or recreate say. Detach and propagate leave a tombstone."""
     record_id = ws.home[n]
     link = ws.drop_link(n)
@@ -59,15 +77,24 @@ def end(ws: Workspace, plan: Plan, n: int, policy: str, key: bytes) -> None:
                 ws.drop_link(other.n)
             elif other.status == "live":
                 ws.outbox[other.n] = queues.Row(
-                    link=other.n, system=other.system, object=other.object, op="delete", state="due", due=0,
-                    attempts=0, run=ws.run, push=queues.Push(),
-                )  # fmt: skip
+                    link=other.n,
+                    system=other.system,
+                    object=other.object,
+                    op="delete",
+                    state="due",
+                    due=0,
+                    attempts=0,
+                    run=ws.run,
+                    push=queues.Push(),
+                )
 
 
 def bury(ws: Workspace, link: LinkState, record_id: str, key: bytes, reason: str) -> None:
     rows = [(link.system, link.object, records.digest(key, "record", record_id), ws.now, reason)]
     if link.external_id is not None:
-        rows.append((link.system, link.object, records.digest(key, "external", link.external_id), ws.now, reason))
+        rows.append(
+            (link.system, link.object, records.digest(key, "external", link.external_id), ws.now, reason)
+        )
     records.bury(ws.tx, rows)
 
 
@@ -94,12 +121,11 @@ def renamed(ws: Workspace, n: int, old: str, new: str, twin: int | None) -> None
 def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None) -> None:
     """The vendor merged the record into another one, whose id stands for both from now on."""
     link = ws.link(n)
-    assert link.external_id is not None
+    old = str(link.external_id)
     if survivor_link is None or survivor_link == n:
-        renamed(ws, n, link.external_id, survivor, None)
+        renamed(ws, n, old, survivor, None)
         return
     ws.close(link.review, "merged at the vendor")
-    old = link.external_id
     ws.drop_link(n)
     records.repoint_aliases(ws.tx, link.system, link.object, old, survivor)
     ws.count("merged_at_vendor", link.system, link.object)

@@ -18,7 +18,7 @@ from syncbroker.core.match import Key, keys
 from syncbroker.core.plan import Plan, flat
 from syncbroker.core.state import LinkState, Record
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, owing
 from syncbroker.store import decisions, queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
@@ -42,12 +42,12 @@ class Workspace:
         self._before: dict[str, Record] = {}
         self._touched: dict[str, None] = {}
         self._golden: set[tuple[str, str]] = set()
-        self._stored: set[int] = set()
+        self.stored: set[int] = set()
         self._dirty: set[int] = set()
         self._dropped: set[int] = set()
         self._opened: dict[int, Review] = {}
+        self._renewed: dict[int, dict[str, Any]] = {}
         self._closed: dict[int, str] = {}
-        self._first_reads: set[tuple[str, str]] | None = None
 
     # -------------------------------------------------------------------------------------------- in
 
@@ -62,13 +62,13 @@ class Workspace:
             self.records[id_] = refresh(plan, record) if plan else record
             for link in record.links:
                 self.home[link.n] = id_
-                self._stored.add(link.n)
+                self.stored.add(link.n)
 
     def load_queued(self, numbers: Sequence[int]) -> None:
         for n, (state, record_id, entity) in records.link_states(self.tx, numbers).items():
             if record_id is None:
                 self.queued[n] = (state, entity)
-                self._stored.add(n)
+                self.stored.add(n)
 
     def plan(self, record_id: str) -> Plan:
         return self.engine.plans[self.records[record_id].entity]
@@ -157,11 +157,21 @@ class Workspace:
         system: str = "",
     ) -> int:
         """Open a review, or with `number` renew what an open one asks."""
+        if number and number not in self._opened:
+            self._renewed[number] = body
+            return number
         number = number or self.new_number("reviews")
         self._opened[number] = Review(
-            id=number, kind=kind, entity=entity, record_id=record_id, link=link, field=field, system=system,
-            opened=self.now, body=body,
-        )  # fmt: skip
+            id=number,
+            kind=kind,
+            entity=entity,
+            record_id=record_id,
+            link=link,
+            field=field,
+            system=system,
+            opened=self.now,
+            body=body,
+        )
         return number
 
     def close(self, number: int, why: str) -> None:
@@ -177,12 +187,18 @@ class Workspace:
         self.load({id_ for ids in stored.values() for id_ in ids})
         return self.current_hits(plan, found, stored)
 
-    def current_hits(self, plan: Plan, found: Sequence[Key], stored: dict[Key, list[str]]) -> dict[Key, list[str]]:
+    def current_hits(
+        self, plan: Plan, found: Sequence[Key], stored: dict[Key, list[str]]
+    ) -> dict[Key, list[str]]:
         entity = plan.entity.name
         out: dict[Key, list[str]] = {}
         for key in found:
             ids = {*stored.get(key, ()), *self.local_keys.get((entity, key), ())}
-            live = [id_ for id_ in sorted(ids) if id_ in self.records and key in record_keys(plan, self.records[id_])]
+            live = [
+                id_
+                for id_ in sorted(ids)
+                if id_ in self.records and key in record_keys(plan, self.records[id_])
+            ]
             if live:
                 out[key] = live
         return out
@@ -205,7 +221,7 @@ class Workspace:
                 stepped.update(link.n for link in record.links if before[link.n] is not link)
                 self.records[id_] = record
         self._dirty |= stepped
-        self._derive()
+        owing.derive(self, self._touched)
         kinds = self._write_decisions()
         touched = [self.records[id_] for id_ in self._touched]
         records.save(
@@ -218,6 +234,7 @@ class Workspace:
         rows = [(*key, fingerprint, n) for key, (fingerprint, n) in self.fingerprints.items()]
         records.fingerprints(self.tx, rows, sorted(self.stale_fingerprints - self.fingerprints.keys()))
         decisions.open_reviews(self.tx, list(self._opened.values()))
+        decisions.renew_reviews(self.tx, self._renewed)
         decisions.close_reviews(self.tx, [(n, self.now, why) for n, why in self._closed.items()])
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
@@ -241,23 +258,30 @@ class Workspace:
             kinds.update(outcome.kind for outcome in outcomes)
             made.append(
                 Decision(
-                    id=number, record_id=record_id, entity=record.entity, run=self.run, at=self.now, actor=self.actor,
-                    mapping=self.engine.mapping.version, outcomes=outcomes,
-                )  # fmt: skip
+                    id=number,
+                    record_id=record_id,
+                    entity=record.entity,
+                    run=self.run,
+                    at=self.now,
+                    actor=self.actor,
+                    mapping=self.engine.mapping.version,
+                    outcomes=outcomes,
+                )
             )
         decisions.append(self.tx, made, self.engine.shapes)
         return dict(kinds)
 
     def _write_links(self) -> None:
-        new, changed = [], []
+        new: list[tuple[LinkState, str, str | None]] = []
+        changed: list[tuple[LinkState, str, str | None]] = []
         for n in sorted(self._dirty - self._dropped):
             if n in self.queued:
                 state, entity = self.queued[n]
                 row: tuple[LinkState, str, str | None] = (state, entity, None)
             else:
                 row = (self.link(n), self.records[self.home[n]].entity, self.home[n])
-            (changed if n in self._stored else new).append(row)
-        records.drop_links(self.tx, sorted(self._dropped & self._stored))
+            (changed if n in self.stored else new).append(row)
+        records.drop_links(self.tx, sorted(self._dropped & self.stored))
         records.save_links(self.tx, new, changed)
 
     def _write_keys(self, touched: Sequence[Record]) -> None:
@@ -271,90 +295,6 @@ class Workspace:
             added.extend((record.entity, key, record.id) for key in now - was)
             removed.extend((record.entity, key, record.id) for key in was - now)
         records.save_keys(self.tx, added, removed)
-
-    # ------------------------------------------------------------------------------------------- owed
-
-    def _derive(self) -> None:
-        """Rule 6: what is owed after this transaction, against what the outbox says now."""
-        stored = [n for id_ in self._touched for link in self.records[id_].links if (n := link.n) in self._stored]
-        existing = queues.outbox_rows(self.tx, [n for n in stored if n not in self.outbox])
-        creates: list[tuple[str, str, dict[str, Value], str]] = []
-        for id_ in self._touched:
-            record, plan = self.records[id_], self.plan(id_)
-            owed = fanout.owed(plan, record)
-            for link in record.links:
-                if link.status in ("live", "gone"):
-                    row = self.outbox.get(link.n, existing.get(link.n))
-                    self._derive_update(link, owed.updates.get(link.n), row, record)
-            waits = {system: field for system, field in owed.missing}
-            for system in plan.readers:
-                if system in owed.creates or system in waits:
-                    creates.append((id_, system, owed.creates.get(system, {}), waits.get(system, "")))
-            self._withdraw_creates(record, {*owed.creates, *waits}, existing)
-        self._derive_creates(creates, existing)
-
-    def _derive_update(
-        self, link: LinkState, owed: dict[str, Value] | None, row: queues.Row | None, record: Record
-    ) -> None:
-        if row is not None and (link.open or row.op == "delete"):
-            return
-        if not owed:
-            if row is not None:
-                self.close(row.push.review, "no longer owed")
-                self.outbox[link.n] = None
-                self.count("withdrawn", link.system, link.object)
-            return
-        if row is not None and row.state == "refused":
-            if all(row.push.refused.get(name) == value for name, value in owed.items()):
-                return
-            self.close(row.push.review, "the value changed")
-        elif row is not None and row.state == "due":
-            return
-        self.outbox[link.n] = queues.Row(
-            link=link.n, system=link.system, object=link.object, op="update", state="due", due=0, attempts=0,
-            run=self.run, push=queues.Push(),
-        )  # fmt: skip
-
-    def _withdraw_creates(self, record: Record, wanted: set[str], existing: dict[int, queues.Row]) -> None:
-        for link in record.links:
-            if link.status == "planned" and link.system not in wanted and not link.open:
-                row = self.outbox.get(link.n, existing.get(link.n))
-                if row is None or row.state in ("due", "refused", "waiting"):
-                    if row is not None:
-                        self.close(row.push.review, "no longer owed")
-                    self.drop_link(link.n)
-                    self.count("withdrawn", link.system, link.object)
-
-    def _derive_creates(
-        self, wanted: list[tuple[str, str, dict[str, Value], str]], existing: dict[int, queues.Row]
-    ) -> None:
-        if not wanted:
-            return
-        if self._first_reads is None:
-            self._first_reads = runs.first_reads(self.tx)
-        key = runs.secret_key(self.tx)
-        for id_, system, values, lacks in wanted:
-            plan = self.plan(id_)
-            object_ = plan.readers[system].rule.object
-            if (system, object_) not in self._first_reads:
-                continue  # derived again when the first read of that object is complete
-            if records.buried(self.tx, system, object_, [records.digest(key, "record", id_)]):
-                continue
-            link = next((link for link in self.records[id_].links if link.system == system), None)
-            if link is None:
-                link = LinkState(n=self.new_number("links"), system=system, object=object_, external_id=None, status="planned")
-                self.put_link(link, id_, plan.entity.name)
-            row = self.outbox.get(link.n, existing.get(link.n))
-            if link.open or (row is not None and row.state == ("waiting" if lacks else "due")):
-                continue
-            if row is not None and row.state == "refused" and row.push.refused == values:
-                continue
-            if row is not None:
-                self.close(row.push.review, "the value changed")
-            self.outbox[link.n] = queues.Row(
-                link=link.n, system=system, object=object_, op="create", state="waiting" if lacks else "due", due=0,
-                attempts=0, run=self.run, push=queues.Push(), error=f"waits for a value of {lacks}" if lacks else None,
-            )  # fmt: skip
 
 
 def record_keys(plan: Plan, record: Record) -> set[Key]:

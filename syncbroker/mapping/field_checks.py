@@ -234,7 +234,10 @@ class _FieldCheck:
                 self.findings.error(self.file, one, message, closest(one.text, labels))
 
     def _doubled(
-        self, choices: Node, key_of: Callable[[str], str] = folded, how: str = "upper and lower case do not matter"
+        self,
+        choices: Node,
+        key_of: Callable[[str], str] = folded,
+        how: str = "upper and lower case do not matter",
     ) -> None:
         """A word that would mean two labels."""
         meant: dict[str, str] = {}

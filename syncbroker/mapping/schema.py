@@ -77,12 +77,16 @@ def closest(word: str, known: Iterable[str], else_: str = "") -> str:
     if not names:
         return else_
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"{else_}; known: {listed}" if else_ else f"known: {listed}"
+    return f"{else_} (known: {listed})" if else_ else f"known: {listed}"
 
 
 def _close(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant, or ""."""
-    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), "")
+    """The known word that was probably meant, or "". Upper and lower case do not matter."""
+    by_form = {name.lower(): name for name in known}
+    form = word.lower()
+    close = difflib.get_close_matches(form, by_form, n=1)
+    longer = [one for one in sorted(by_form) if len(form) >= 3 and form in one]
+    return next((by_form[one] for one in [*close, *longer]), "")
 
 
 def _explain(

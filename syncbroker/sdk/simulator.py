@@ -12,7 +12,6 @@ import heapq
 import http.client
 import sys
 import threading
-import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from syncbroker.sdk.paths import get_path, set_path
-from syncbroker.sdk.simulator_server import Control, Server, main, serve
+from syncbroker.sdk.simulator_server import Control, Server, main, serve, system_clock
 from syncbroker.sdk.simulator_wire import (
     Edit,
     Fault,
@@ -55,11 +54,6 @@ __all__ = [
     "set_path",
     "system_clock",
 ]
-
-
-def system_clock() -> int:
-    """Now, µs."""
-    return time.time_ns() // 1000
 
 
 def post(method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
@@ -331,6 +332,11 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     simulators: list[Setup]
 
 
+def system_clock() -> int:
+    """Now, µs."""
+    return time.time_ns() // 1000
+
+
 def find_simulator(kind: str) -> type[Simulator]:
     """The simulator class that an installed package offers under this kind; BadSetting when none does."""
     found = entry_points(group=GROUP, name=kind)
@@ -346,7 +352,7 @@ def find_simulator(kind: str) -> type[Simulator]:
 def build(setup: Setup) -> Simulator:
     """A simulator as CONFIG.json describes it, with its data."""
     simulator = find_simulator(setup.kind)(
-        credentials=setup.credentials, webhook=setup.webhook, options=setup.options
+        now=system_clock, credentials=setup.credentials, webhook=setup.webhook, options=setup.options
     )
     data = setup.data
     if setup.data_file:
@@ -379,6 +385,10 @@ def main(arguments: list[str]) -> int:
                 server = open_servers.enter_context(serve(build(setup), setup.port))
             except (errors.SyncbrokerError, OSError, msgspec.DecodeError) as error:
                 print(f"{setup.name}: {error}", file=sys.stderr)
+                return 1
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                # what a simulator's own code says to data or credentials that it does not know
+                print(f"{setup.name}: cannot start ({type(error).__name__}: {error})", file=sys.stderr)
                 return 1
             urls[setup.name] = server.url
         print(msgspec.json.encode(urls).decode(), flush=True)

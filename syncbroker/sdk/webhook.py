@@ -133,8 +133,10 @@ def form_body(delivery: Delivery) -> dict[str, str]:
         pairs = parse_qs(
             delivery.body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=1000
         )
-    except ValueError as error:
-        raise BadDelivery("the delivery's body is not form-encoded", status=400) from error
+    except ValueError:
+        pairs = {}
+    if not pairs:
+        raise BadDelivery("the delivery's body is not form-encoded", status=400)
     return {name: values[-1] for name, values in pairs.items()}
 
 

@@ -123,9 +123,9 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         with translated(self.where), self.engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
-            with connection.begin():
-                yield Tx(connection)
+            writing = connection.execution_options(writes=True)
+            with writing.begin():
+                yield Tx(writing)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -176,18 +176,28 @@ def _translate(error: DBAPIError, where: str) -> Exception:
     if "no such table" in low or "undefinedtable" in type(error.orig).__name__.lower():
         return StoreUnusable(f"the store {where} has no tables", hint="run: syncbroker db upgrade")
     if "disk is full" in low or "no space left" in low or "diskfull" in type(error.orig).__name__.lower():
-        return StoreUnusable(f"the disk under {where} is full", hint="free some space and start again; nothing is lost")
+        return StoreUnusable(
+            f"the disk under {where} is full", hint="free some space and start again; nothing is lost"
+        )
     if "readonly" in low or "read-only" in low:
-        return StoreUnusable(f"the store {where} is read-only", hint="check the permissions of the file and folder")
+        return StoreUnusable(
+            f"the store {where} is read-only", hint="check the permissions of the file and folder"
+        )
     if "unable to open" in low:
-        return StoreUnusable(f"the store {where} cannot be opened", hint="check that its folder exists and can be written")
+        return StoreUnusable(
+            f"the store {where} cannot be opened", hint="check that its folder exists and can be written"
+        )
     if "not a database" in low or "malformed" in low:
-        return StoreUnusable(f"{where} is not a usable SQLite database", hint="restore a backup, or name another file")
+        return StoreUnusable(
+            f"{where} is not a usable SQLite database", hint="restore a backup, or name another file"
+        )
     if "database is locked" in low or "deadlock" in low or "could not serialize" in low:
         return Retry(f"the store {where} is busy", hint="another process is writing; try again")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         first = text.strip().splitlines()[0] if text.strip() else type(error.orig).__name__
-        return StoreUnusable(f"the store {where} cannot be used: {first}", hint="is the database running and reachable?")
+        return StoreUnusable(
+            f"the store {where} cannot be used: {first}", hint="is the database running and reachable?"
+        )
     return error
 
 
@@ -196,35 +206,51 @@ def open_store(url: str) -> Store:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise BadSetting("SYNCBROKER_DATABASE_URL is not a database URL", hint="for example sqlite:///syncbroker.db") from None
+        raise BadSetting(
+            "SYNCBROKER_DATABASE_URL is not a database URL", hint="for example sqlite:///syncbroker.db"
+        ) from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise BadSetting(f"a store on {parsed.get_backend_name()} is not supported", hint="use sqlite:/// or postgresql://")
+        raise BadSetting(
+            f"a store on {parsed.get_backend_name()} is not supported", hint="use sqlite:/// or postgresql://"
+        )
     where = parsed.render_as_string(hide_password=True)
     try:
         if parsed.get_backend_name() == "sqlite":
             if parsed.database and parsed.database != ":memory:":
                 folder = Path(parsed.database).absolute().parent
                 if not folder.is_dir():
-                    raise StoreUnusable(f"the folder {folder} does not exist", hint="make it, or name another file")
-            engine = create_engine(parsed, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+                    raise StoreUnusable(
+                        f"the folder {folder} does not exist", hint="make it, or name another file"
+                    )
+            engine = create_engine(
+                parsed, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}
+            )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 10})
+            engine = create_engine(
+                parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 10}
+            )
     except NoSuchModuleError as error:
-        raise BadSetting(f"no database driver for {parsed.drivername}", hint="use sqlite:/// or postgresql://") from error
+        raise BadSetting(
+            f"no database driver for {parsed.drivername}", hint="use sqlite:/// or postgresql://"
+        ) from error
     return Store(engine, where)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3: we emit BEGIN ourselves
+    connection.isolation_level = None  # sqlite3 would begin by itself; we say how
     cursor = connection.cursor()
     for pragma in (
-        "journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "cache_size=-65536", "temp_store=MEMORY",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_MS}",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
-    ):  # fmt: skip
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -238,4 +264,3 @@ def create_all(store: Store) -> None:
     """All tables at once, for tests and throw-away stores; real ones are made by migrations."""
     with store.write() as tx:
         tables.metadata.create_all(tx.connection)
-

@@ -7,7 +7,7 @@ few shapes exist, so a search by kind or field goes through them instead of thro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -89,9 +89,11 @@ _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping
 def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
     """`shapes` is the caller's memory of shape texts already numbered; it is filled here."""
     texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
-    unknown = sorted({text for text in texts.values()} - shapes.keys())
+    unknown = sorted(set(texts.values()) - shapes.keys())
     if unknown:
-        shapes.update({row[0]: row[1] for row in tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)})
+        shapes.update(
+            {row[0]: row[1] for row in tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)}
+        )
         for text in unknown:
             if text not in shapes:
                 _add_shape(tx, text, shapes)
@@ -99,7 +101,17 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
         tables.decisions,
         _COLUMNS,
         [
-            (d.id, d.record_id, d.entity, shapes[texts[d.id]], d.run, d.at, d.actor, d.mapping, _encode(d.outcomes).decode())
+            (
+                d.id,
+                d.record_id,
+                d.entity,
+                shapes[texts[d.id]],
+                d.run,
+                d.at,
+                d.actor,
+                d.mapping,
+                _encode(d.outcomes).decode(),
+            )
             for d in decisions
         ],
     )
@@ -198,11 +210,25 @@ def open_reviews(tx: Tx, reviews: Sequence[Review]) -> None:
         tables.reviews,
         _REVIEW,
         [
-            (r.id, r.kind, r.entity, r.record_id, r.link, r.field, r.system, r.opened, _encode(r.body).decode())
+            (
+                r.id,
+                r.kind,
+                r.entity,
+                r.record_id,
+                r.link,
+                r.field,
+                r.system,
+                r.opened,
+                _encode(r.body).decode(),
+            )
             for r in reviews
         ],
-        conflict="replace",
     )
+
+
+def renew_reviews(tx: Tx, bodies: Mapping[int, dict[str, Any]]) -> None:
+    """What open reviews ask has changed; they keep their place in the queue."""
+    tx.update(tables.reviews, ["id"], ["body"], [(_encode(body).decode(), n) for n, body in bodies.items()])
 
 
 def close_reviews(tx: Tx, rows: Sequence[tuple[int, Micros, str]]) -> None:

@@ -64,14 +64,22 @@ def stage(tx: Tx, run: int, system: str, object_: str, sightings: Sequence[Sight
     tx.insert(
         tables.inbox,
         ["id", "run", "system", "object", "external_id", "due", "body"],
-        [(n, run, system, object_, s.id, 0, _encode(s).decode()) for n, s in zip(numbers, sightings, strict=True)],
+        [
+            (n, run, system, object_, s.id, 0, _encode(s).decode())
+            for n, s in zip(numbers, sightings, strict=True)
+        ],
     )
 
 
 def take(tx: Tx, run: int, now: Micros, limit: int) -> list[Waiting]:
     """The next observations of a run that are due, oldest first."""
     i = tables.inbox.c
-    query = select(i.id, i.system, i.object, i.body).where(i.run == run, i.due <= now).order_by(i.due, i.id).limit(limit)
+    query = (
+        select(i.id, i.system, i.object, i.body)
+        .where(i.run == run, i.due <= now)
+        .order_by(i.due, i.id)
+        .limit(limit)
+    )
     return [Waiting(row[0], row[1], row[2], _sighting.decode(row[3])) for row in tx.run(query)]
 
 
@@ -112,6 +120,9 @@ def inbox_size(tx: Tx, run: int | None = None) -> int:
 # -------------------------------------------------------------------------------------------------- outbox
 
 
+Op = Literal["create", "update", "delete"]
+
+
 class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
@@ -133,7 +144,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     link: int
     system: str
     object: str
-    op: Literal["create", "update", "delete"]
+    op: Op
     state: Literal["due", "claimed", "pending", "unknown", "refused", "waiting"]
     due: Micros
     attempts: int
@@ -169,7 +180,18 @@ def save_outbox(tx: Tx, rows: Sequence[Row]) -> None:
         tables.outbox,
         _OUTBOX,
         [
-            (r.link, r.system, r.object, r.op, r.state, r.due, r.attempts, r.run, _encode(r.push).decode(), r.error)
+            (
+                r.link,
+                r.system,
+                r.object,
+                r.op,
+                r.state,
+                r.due,
+                r.attempts,
+                r.run,
+                _encode(r.push).decode(),
+                r.error,
+            )
             for r in rows
         ],
         conflict="replace",
@@ -237,7 +259,9 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-def store_delivery(tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes) -> int | None:
+def store_delivery(
+    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes
+) -> int | None:
     """Keep an authenticated delivery; its number, or None when it had been delivered before."""
     known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
     if known:

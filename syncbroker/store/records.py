@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -28,7 +28,9 @@ def load(tx: Tx, ids: Iterable[str]) -> dict[str, Record]:
     for record_id, state in tx.lookup(tables.links, ["record_id", "state"], "record_id", wanted):
         links.setdefault(record_id, []).append(_link.decode(state))
     return {
-        id_: Record(id_, entity, _golden.decode(golden), tuple(sorted(links.get(id_, ()), key=lambda link: link.n)))
+        id_: Record(
+            id_, entity, _golden.decode(golden), tuple(sorted(links.get(id_, ()), key=lambda link: link.n))
+        )
         for id_, entity, golden in tx.lookup(tables.records, ["id", "entity", "golden"], "id", wanted)
     }
 
@@ -91,12 +93,16 @@ def externals(tx: Tx, system: str, record_ids: Sequence[str]) -> dict[str, str]:
     rows = tx.lookup(
         tables.links, ["record_id", "external_id"], "record_id", record_ids, system=system, status="live"
     )
-    return {record_id: external_id for record_id, external_id in sorted(rows, reverse=True)}
+    return dict(sorted(rows, reverse=True))
 
 
 def save(tx: Tx, new: Sequence[Record], changed: Sequence[Record]) -> None:
     """The records' own rows (golden values); their links are saved apart."""
-    tx.insert(tables.records, ["id", "entity", "golden"], [(r.id, r.entity, _encode(r.golden).decode()) for r in new])
+    tx.insert(
+        tables.records,
+        ["id", "entity", "golden"],
+        [(r.id, r.entity, _encode(r.golden).decode()) for r in new],
+    )
     tx.update(tables.records, ["id"], ["golden"], [(_encode(r.golden).decode(), r.id) for r in changed])
 
 
@@ -104,7 +110,9 @@ LINK_COLUMNS = ["n", "system", "object", "external_id", "entity", "record_id", "
 
 
 def save_links(
-    tx: Tx, new: Sequence[tuple[LinkState, str, str | None]], changed: Sequence[tuple[LinkState, str, str | None]]
+    tx: Tx,
+    new: Sequence[tuple[LinkState, str, str | None]],
+    changed: Sequence[tuple[LinkState, str, str | None]],
 ) -> None:
     """Each link with its entity and record id."""
     tx.insert(tables.links, LINK_COLUMNS, [_row(*one) for one in new])
@@ -118,9 +126,16 @@ def save_links(
 
 def _row(state: LinkState, entity: str, record_id: str | None) -> tuple[object, ...]:
     return (
-        state.n, state.system, state.object, state.external_id, entity, record_id, state.status, state.order,
+        state.n,
+        state.system,
+        state.object,
+        state.external_id,
+        entity,
+        record_id,
+        state.status,
+        state.order,
         _encode(state).decode(),
-    )  # fmt: skip
+    )
 
 
 def drop_links(tx: Tx, numbers: Sequence[int]) -> None:
@@ -134,7 +149,9 @@ def save_keys(tx: Tx, added: Iterable[tuple[str, Key, str]], removed: Iterable[t
     tx.insert(tables.match_keys, ["entity", "key", "record_id"], sorted(added), conflict="ignore")
 
 
-def fingerprints(tx: Tx, rows: Sequence[tuple[str, str, str, bytes, int]], gone: Sequence[tuple[str, str, str]]) -> None:
+def fingerprints(
+    tx: Tx, rows: Sequence[tuple[str, str, str, bytes, int]], gone: Sequence[tuple[str, str, str]]
+) -> None:
     """Rows are (system, object, external id, fingerprint, n)."""
     tx.delete(tables.fingerprints, ["system", "object", "external_id"], gone)
     tx.insert(
@@ -144,8 +161,10 @@ def fingerprints(tx: Tx, rows: Sequence[tuple[str, str, str, bytes, int]], gone:
 
 def resolve_aliases(tx: Tx, system: str, object_: str, ids: Sequence[str]) -> dict[str, str]:
     """Former or other external id -> the external id that its link has now."""
-    rows = tx.lookup(tables.aliases, ["external_id", "now"], "external_id", ids, system=system, object=object_)
-    return dict((row[0], row[1]) for row in rows)
+    rows = tx.lookup(
+        tables.aliases, ["external_id", "now"], "external_id", ids, system=system, object=object_
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def save_aliases(tx: Tx, rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -154,7 +173,11 @@ def save_aliases(tx: Tx, rows: Sequence[tuple[str, str, str, str]]) -> None:
 
 
 def repoint_aliases(tx: Tx, system: str, object_: str, old: str, new: str) -> None:
-    where = (tables.aliases.c.system == system) & (tables.aliases.c.object == object_) & (tables.aliases.c.now == old)
+    where = (
+        (tables.aliases.c.system == system)
+        & (tables.aliases.c.object == object_)
+        & (tables.aliases.c.now == old)
+    )
     tx.run(tables.aliases.update().where(where).values(now=new))
     save_aliases(tx, [(system, object_, old, new)])
 
@@ -162,14 +185,22 @@ def repoint_aliases(tx: Tx, system: str, object_: str, old: str, new: str) -> No
 def pend(tx: Tx, rows: Sequence[tuple[str, str, str, int]]) -> None:
     """(system, entity referred to, external id, waiting link) rows."""
     tx.insert(
-        tables.pending_references, ["system", "entity", "external_id", "link"], sorted(set(rows)), conflict="ignore"
+        tables.pending_references,
+        ["system", "entity", "external_id", "link"],
+        sorted(set(rows)),
+        conflict="ignore",
     )
 
 
 def take_pending(tx: Tx, system: str, entity: str, external_ids: Sequence[str]) -> list[int]:
     """Links that waited for these to be linked; they wait no longer."""
     rows = tx.lookup(
-        tables.pending_references, ["external_id", "link"], "external_id", external_ids, system=system, entity=entity
+        tables.pending_references,
+        ["external_id", "link"],
+        "external_id",
+        external_ids,
+        system=system,
+        entity=entity,
     )
     tx.delete(
         tables.pending_references,
@@ -196,7 +227,3 @@ def buried(tx: Tx, system: str, object_: str, digests: Sequence[str]) -> set[str
 
 def lift(tx: Tx, rows: Sequence[tuple[str, str, str]]) -> None:
     tx.delete(tables.tombstones, ["system", "object", "digest"], rows)
-
-
-def entities(rows: Mapping[str, Record]) -> set[str]:
-    return {record.entity for record in rows.values()}

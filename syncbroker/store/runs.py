@@ -41,16 +41,23 @@ def begin(tx: Tx, kind: str, system: str, object_: str, now: Micros) -> int:
     return number
 
 
-def move(tx: Tx, number: int, state: RunState, counts: Mapping[str, int], *, ended: Micros | None = None) -> None:
+def move(
+    tx: Tx, number: int, state: RunState, counts: Mapping[str, int], *, ended: Micros | None = None
+) -> None:
     tx.update(
-        tables.runs, ["id"], ["state", "body", "ended"], [(state, _encode(dict(counts)).decode(), ended, number)]
+        tables.runs,
+        ["id"],
+        ["state", "body", "ended"],
+        [(state, _encode(dict(counts)).decode(), ended, number)],
     )
 
 
 def unfinished(tx: Tx) -> list[Run]:
     """Runs that a process left behind: reading (to be read again) or released (to be decided)."""
     r = tables.runs
-    return [_run(row) for row in tx.run(select(r).where(r.c.state.in_(["reading", "released"])).order_by(r.c.id))]
+    return [
+        _run(row) for row in tx.run(select(r).where(r.c.state.in_(["reading", "released"])).order_by(r.c.id))
+    ]
 
 
 def recent(tx: Tx, limit: int = 20) -> list[Run]:
@@ -88,7 +95,9 @@ def cursor(tx: Tx, system: str, object_: str) -> Cursor:
     row = tx.run(select(tables.cursors).where(c.system == system, c.object == object_)).first()
     if row is None:
         return Cursor()
-    return Cursor(cursor=row.cursor, first_read=row.first_read, swept=row.swept, pulled=row.pulled, rules=row.rules)
+    return Cursor(
+        cursor=row.cursor, first_read=row.first_read, swept=row.swept, pulled=row.pulled, rules=row.rules
+    )
 
 
 def set_cursor(tx: Tx, system: str, object_: str, value: Cursor) -> None:
@@ -132,7 +141,9 @@ def link_counts(tx: Tx) -> dict[tuple[str, str, str], int]:
 
 
 def record_counts(tx: Tx) -> dict[str, int]:
-    rows = tx.connection.exec_driver_sql("SELECT entity, COUNT(*) FROM records GROUP BY entity ORDER BY entity")
+    rows = tx.connection.exec_driver_sql(
+        "SELECT entity, COUNT(*) FROM records GROUP BY entity ORDER BY entity"
+    )
     return {entity: int(many) for entity, many in rows}
 
 
@@ -140,7 +151,7 @@ def pending_reference_count(tx: Tx) -> int:
     return int(tx.run(select(func.count()).select_from(tables.pending_references)).scalar_one())
 
 
-# ------------------------------------------------------------------------------------------------ breakers
+# ---- breakers ----
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +164,9 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 
 def breaker(tx: Tx, system: str) -> Breaker:
     row = tx.run(select(tables.breakers).where(tables.breakers.c.system == system)).first()
-    return Breaker(failures=row.failures, open_until=row.open_until, message=row.message) if row else Breaker()
+    return (
+        Breaker(failures=row.failures, open_until=row.open_until, message=row.message) if row else Breaker()
+    )
 
 
 def set_breaker(tx: Tx, system: str, value: Breaker) -> None:
@@ -172,7 +185,9 @@ def secret_key(tx: Tx) -> bytes:
     """The key of this store's tombstone hashes, made on first use."""
     row = tx.run(select(tables.meta.c.value).where(tables.meta.c.key == "tombstone_key")).first()
     if row is None:
-        tx.insert(tables.meta, ["key", "value"], [("tombstone_key", secrets.token_hex(32))], conflict="ignore")
+        tx.insert(
+            tables.meta, ["key", "value"], [("tombstone_key", secrets.token_hex(32))], conflict="ignore"
+        )
         row = tx.run(select(tables.meta.c.value).where(tables.meta.c.key == "tombstone_key")).one()
     return bytes.fromhex(row[0])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -29,14 +31,18 @@ def probe(tx: Tx, system: str, object_: str, external_ids: Sequence[str], ascend
         ).fetchall()
     else:
         rows = tx.lookup(
-            tables.fingerprints, ["external_id", "fingerprint", "n"], "external_id", external_ids,
-            system=system, object=object_,
-        )  # fmt: skip
+            tables.fingerprints,
+            ["external_id", "fingerprint", "n"],
+            "external_id",
+            external_ids,
+            system=system,
+            object=object_,
+        )
     return Stored({row[0]: row[1] for row in rows}, [row[2] for row in rows])
 
 
-def note(seen: bytearray, stored: Stored, changed: set[str]) -> None:
-    """Set the byte of every link that was seen. A changed one was seen as well; `changed` ids may lack a link."""
+def note(seen: bytearray, stored: Stored) -> None:
+    """Set the byte of every link that was met, changed or not."""
     for n in stored.numbers:
         if n >= len(seen):
             seen.extend(bytes(n - len(seen) + 1024))
@@ -53,12 +59,8 @@ def unseen(tx: Tx, system: str, object_: str, run: int, seen: bytearray, limit: 
         f"WHERE l.status IN ('live', 'queued') AND l.system = {mark} AND l.object = {mark}",
         (system, object_),
     )
-    staged = {
-        row[0]
-        for row in tx.connection.exec_driver_sql(
-            f"SELECT external_id FROM inbox WHERE run = {mark}", (run,)  # noqa: S608  # marks
-        )
-    }
+    inbox = tables.inbox.c
+    staged = {row[0] for row in tx.run(select(inbox.external_id).where(inbox.run == run))}
     for external_id, n, by in rows:
         number = by or n
         if (number >= len(seen) or not seen[number]) and external_id not in staged:

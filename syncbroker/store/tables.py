@@ -6,7 +6,17 @@ Each index names the query that it serves.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -46,7 +56,9 @@ links = Table(
     Column("external_id", Text),  # NULL until a create is confirmed
     Column("entity", Text, nullable=False),
     Column("record_id", Text),  # NULL while a review asks which record it is
-    Column("status", Text, nullable=False),  # live, planned (create owed), queued (match review), gone (delete review)
+    Column(
+        "status", Text, nullable=False
+    ),  # live, planned (create owed), queued (match review), gone (delete review)
     Column("ord", Big, nullable=False),
     Column("state", Text, nullable=False),
     UniqueConstraint("system", "object", "external_id", "entity", name="links_by_external_id"),
@@ -176,7 +188,9 @@ outbox = Table(
     Column("system", Text, nullable=False),
     Column("object", Text, nullable=False),
     Column("op", Text, nullable=False),
-    Column("state", Text, nullable=False),  # due, claimed, pending (a job at the vendor), unknown, refused, waiting
+    Column(
+        "state", Text, nullable=False
+    ),  # due, claimed, pending (a job at the vendor), unknown, refused, waiting
     Column("due", Big, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("run", Big, nullable=False),
@@ -228,7 +242,9 @@ cursors = Table(
     Column("first_read", Big),  # when a complete first read of the object had been matched
     Column("swept", Big),
     Column("pulled", Big),
-    Column("rules", Text),  # the reading rules of the last complete read; others mean that it must be read whole again
+    Column(
+        "rules", Text
+    ),  # the reading rules of the last complete read; others mean that it must be read whole again
 )
 
 breakers = Table(

@@ -35,9 +35,11 @@ SPECS: dict[str, ValueSpec] = {
         type=Type.COMPANY_NAME, aliases=(("acme", "ACME Holdings"), ("ACME Holdings", "Apex"), ("x", "Acme Ltd"))
     ),
     **{
-        f"{kind.value} through {name}": ValueSpec(type=kind, transforms=(name,))
+        f"{kind.value} through {name}": ValueSpec(
+            type=kind, transforms=(name,), choices=SOURCES if kind is Type.CHOICE else ()
+        )
         for name, transform in values.TRANSFORMS.items()
-        for kind in transform.fits
+        for kind in sorted(transform.fits)
     },
     **{
         f"{kind.value} with placeholders": ValueSpec(
@@ -76,7 +78,7 @@ PEOPLE_WRITE = st.lists(
     max_size=3,
 ).map(" ".join)
 RAW = st.sampled_from(SAMPLES) | PEOPLE_WRITE | JSON | MONEY_LIKE | st.lists(PEOPLE_WRITE, max_size=4)
-SPEC = st.sampled_from(sorted(SPECS)).map(SPECS.__getitem__)
+NAME = st.sampled_from(sorted(SPECS))
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
@@ -92,8 +94,9 @@ def test_what_is_sent_of_the_samples_reads_back_as_the_same_value(spec: ValueSpe
             assert values.canonical(spec, values.render(spec, value)) == value
 
 
-@given(spec=SPEC, raw=RAW)
-def test_whatever_is_sent_reads_back_as_the_same_value(spec: ValueSpec, raw: object) -> None:
+@given(name=NAME, raw=RAW)
+def test_whatever_is_sent_reads_back_as_the_same_value(name: str, raw: object) -> None:
+    spec = SPECS[name]
     value = values.canonical(spec, raw)
     if not isinstance(value, Invalid):
         assert values.canonical(spec, values.render(spec, value)) == value
@@ -108,14 +111,15 @@ def test_a_canonical_value_is_its_own_canonical_value(kind: Type, raw: object) -
         assert values.canonical(spec, list(value) if isinstance(value, tuple) else value) == value
 
 
-@given(spec=SPEC, raw=JSON | RAW)
-@example(spec=SPECS["text"], raw=10**5000)
-@example(spec=SPECS["integer"], raw="9" * 5000)
-@example(spec=SPECS["domain"], raw="ß" * 5000)
-@example(spec=SPECS["decimal"], raw=float("nan"))
-@example(spec=SPECS["url"], raw="https://a.b:" + "9" * 5000)
-@example(spec=SPECS["phone"], raw="+" + "٣" * 300)
-def test_no_json_value_raises(spec: ValueSpec, raw: object) -> None:
+@given(name=NAME, raw=JSON | RAW)
+@example(name="text", raw=10**5000)
+@example(name="integer", raw="9" * 5000)
+@example(name="domain", raw="ß" * 5000)
+@example(name="decimal", raw=float("nan"))
+@example(name="url", raw="https://a.b:" + "9" * 5000)
+@example(name="phone", raw="+" + "٣" * 300)
+def test_no_json_value_raises(name: str, raw: object) -> None:
+    spec = SPECS[name]
     value = values.canonical(spec, raw)
     values.is_placeholder(spec, raw)
     if not isinstance(value, Invalid):
@@ -123,8 +127,9 @@ def test_no_json_value_raises(spec: ValueSpec, raw: object) -> None:
         values.compare(spec, value, value)
 
 
-@given(spec=SPEC, raw=RAW)
-def test_a_canonical_value_is_of_the_documented_kind(spec: ValueSpec, raw: object) -> None:
+@given(name=NAME, raw=RAW)
+def test_a_canonical_value_is_of_the_documented_kind(name: str, raw: object) -> None:
+    spec = SPECS[name]
     value = values.canonical(spec, raw)
     if value is None or isinstance(value, Invalid):
         return
@@ -145,8 +150,9 @@ def test_a_canonical_value_is_of_the_documented_kind(spec: ValueSpec, raw: objec
             assert value.strip()
 
 
-@given(spec=SPEC, raw=RAW)
-def test_a_reason_never_quotes_the_value(spec: ValueSpec, raw: object) -> None:
+@given(name=NAME, raw=RAW)
+def test_a_reason_never_quotes_the_value(name: str, raw: object) -> None:
+    spec = SPECS[name]
     value = values.canonical(spec, "qzqz" + raw if isinstance(raw, str) else raw)
     if isinstance(value, Invalid):
         assert "qzqz" not in value.reason
@@ -249,15 +255,17 @@ def test_what_has_no_order_compares_as_equal(kind: Type, a: Value, b: Value) -> 
     assert values.compare(ValueSpec(type=kind), a, b) == 0
 
 
-@given(spec=SPEC, first=RAW, second=RAW)
-def test_comparing_is_antisymmetric(spec: ValueSpec, first: object, second: object) -> None:
+@given(name=NAME, first=RAW, second=RAW)
+def test_comparing_is_antisymmetric(name: str, first: object, second: object) -> None:
+    spec = SPECS[name]
     a, b = values.canonical(spec, first), values.canonical(spec, second)
     if not isinstance(a, Invalid) and not isinstance(b, Invalid):
         assert values.compare(spec, a, b) == -values.compare(spec, b, a)
 
 
-@given(spec=SPEC, first=RAW, second=RAW)
-def test_the_best_variant_does_not_depend_on_who_came_first(spec: ValueSpec, first: object, second: object) -> None:
+@given(name=NAME, first=RAW, second=RAW)
+def test_the_best_variant_does_not_depend_on_who_came_first(name: str, first: object, second: object) -> None:
+    spec = SPECS[name]
     a, b = values.canonical(spec, first), values.canonical(spec, second)
     if not isinstance(a, Invalid) and not isinstance(b, Invalid):
         assert values.best_variant(spec, a, b) == values.best_variant(spec, b, a)
@@ -296,6 +304,7 @@ def test_the_match_key_leaves_out_what_spellings_differ_in(kind: Type, value: Va
     [
         (ValueSpec(type=Type.TEXT, transforms=("rot13",)), "unknown transform `rot13`"),
         (ValueSpec(type=Type.TEXT, transforms=("upper",)), "does not fit the type text"),
+        (ValueSpec(type=Type.CHOICE, transforms=("upper",)), "needs choices"),
         (ValueSpec(type=Type.CHOICE, choices=(("A", "x"), ("B", "X"))), "`X` stands for both `A` and `B`"),
         (ValueSpec(type=Type.CHOICE, choices=(("A",), ("B",)), out=(("C", "c"),)), "`C`, which is no choice"),
         (ValueSpec(type=Type.CHOICE, choices=(("A",), ("B",)), out=(("A", "B"),)), "does not read back"),

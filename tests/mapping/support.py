@@ -54,7 +54,11 @@ class FakeCrm:
         ),
         "companies": ObjectSpec(
             name="companies",
-            fields={"name": FieldSpec(), "owner": FieldSpec(), "main_contact": FieldSpec(refers_to="contacts")},
+            fields={
+                "name": FieldSpec(),
+                "owner": FieldSpec(),
+                "main_contact": FieldSpec(refers_to="contacts"),
+            },
             batch={"create": 100, "update": 100, "delete": 100},
         ),
     }
@@ -106,7 +110,9 @@ class Checked(NamedTuple):
         return self.mapping
 
 
-def load(folder: Path, *, connectors: Any = CONNECTORS, environment: Table[str, str] = ENVIRONMENT) -> Checked:
+def load(
+    folder: Path, *, connectors: Any = CONNECTORS, environment: Table[str, str] = ENVIRONMENT
+) -> Checked:
     try:
         mapping, warnings = load_mapping(folder, environment=environment, connectors=connectors)
     except BadMapping as error:
@@ -123,7 +129,9 @@ def write(folder: Path, files: Table[str, str]) -> Path:
     return home
 
 
-def check(folder: Path, entity: str = "", *, systems: str = SYSTEMS, more: Table[str, str] | None = None) -> Checked:
+def check(
+    folder: Path, entity: str = "", *, systems: str = SYSTEMS, more: Table[str, str] | None = None
+) -> Checked:
     """Load a folder with systems.yaml, contact.yaml and whatever `more` adds."""
     files = {"systems.yaml": systems, **({"contact.yaml": entity} if entity else {}), **(more or {})}
     return load(write(folder, files))
@@ -142,4 +150,6 @@ def contact(fields: str, *, links: str = "", rest: str = "match: [{on: email}]")
     return f"entity: contact\nlinks: {links}\n{rest}\nfields:\n{textwrap.indent(textwrap.dedent(fields).strip(), '  ')}\n"
 
 
-EMAIL = "email: {type: email, required: true, authority: crm, systems: {crm: email, marketing: email_address}}"
+EMAIL = (
+    "email: {type: email, required: true, authority: crm, systems: {crm: email, marketing: email_address}}"
+)

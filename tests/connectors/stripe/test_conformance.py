@@ -67,38 +67,37 @@ NEVER = {("subscriptions", "a_read_gives_what_was_asked_and_marks_the_gone")}
 
 
 @pytest.mark.parametrize(
-    ("sample", "check"),
+    ("bench", "check"),
     [
         pytest.param(sample, check, id=f"{sample.object}-{name(check)}")
         for sample in SAMPLES
         for check in checks(Stripe, sample)
         if (sample.object, name(check)) not in NEVER
     ],
+    indirect=["bench"],
 )
-def test_conforms(sample: Sample, check: Check, bench: Bench) -> None:
+def test_conforms(bench: Bench, check: Check) -> None:
     check(bench)
 
 
 @pytest.fixture
-def bench(sample: Sample, spec: VendorSpec | None) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, spec: VendorSpec | None) -> Iterator[Bench]:
     problems: list[str] = []
 
-    def judge(request: Request, response: Response) -> None:
+    def judge(asked: Request, response: Response) -> None:
         assert spec
         problems.extend(
             spec.request_problems(
-                request.method,
-                request.path,
-                query=request.query_all,
-                headers=request.headers,
-                body=request.body,
+                asked.method,
+                asked.path,
+                query=asked.query_all,
+                headers=asked.headers,
+                body=asked.body,
             )
         )
-        problems.extend(
-            spec.response_problems(request.method, request.path, response.status, json=response.json)
-        )
+        problems.extend(spec.response_problems(asked.method, asked.path, response.status, json=response.json))
 
-    with Bench(Stripe, StripeSimulator, sample, credentials=CREDENTIALS) as bench:
+    with Bench(Stripe, StripeSimulator, request.param, credentials=CREDENTIALS) as bench:
         bench.simulator.on_answer = judge if spec else None
         yield bench
     assert problems == []

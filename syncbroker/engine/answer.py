@@ -1,0 +1,292 @@
+"""A person's answer to a review: decide, with a person in place of a rule.
+
+Every review offers a few answers by name. An answer is a decision that carries the person's name; it is refused when
+the review was closed meanwhile, or (with `seen`) when what it asks changed since the person looked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from syncbroker.core import values
+from syncbroker.core.observe import observe
+from syncbroker.core.plan import Plan, Reader
+from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
+from syncbroker.core.types import Invalid, Value
+from syncbroker.engine import Engine
+from syncbroker.engine.judge import Case, held_sighting, judge, look_up_references
+from syncbroker.engine.removal import end
+from syncbroker.engine.workspace import Workspace
+from syncbroker.errors import BadAnswer
+from syncbroker.store import decisions, queues, runs
+from syncbroker.store.decisions import Cause, Outcome, Review
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """One possible answer: its `name`, what it does, and the value it would make golden (if it makes one)."""
+
+    name: str
+    what: str
+    value: Value = None
+
+
+def token(review: Review) -> str:
+    """Short text that changes when what the review asks changes."""
+    return hashlib.sha256(msgspec.json.encode(review.body)).hexdigest()[:8]
+
+
+def offers(review: Review) -> list[Offer]:
+    """What may be answered. Reviews about a field also take a new value."""
+    body = review.body
+    if review.kind == "conflict":
+        return [
+            Offer(system or "golden", "take this value" if system else "keep the golden value", value)
+            for system, value in body["candidates"].items()
+        ]
+    if review.kind == "proposal":
+        return [
+            Offer("accept", f"take the value of {review.system}", body["value"]),
+            Offer("reject", f"put the golden value back into {review.system}", body["golden"]),
+        ]
+    if review.kind == "invalid":
+        found = [Offer("ignore", f"let {review.system} keep it")]
+        if body["golden"] is not None:
+            found.insert(
+                0, Offer("keep", f"write the golden value over it in {review.system}", body["golden"])
+            )
+        return found
+    if review.kind == "match":
+        return [
+            *(Offer(id_, "it is this record") for id_ in body["records"]),
+            Offer("new", "it is none of them: make a new record"),
+        ]
+    if review.kind == "delete":
+        return [
+            Offer("detach", f"accept it: {review.system} will not get the record again"),
+            Offer("propagate", "delete it in the other systems as well"),
+            Offer("recreate", f"create it again in {review.system}"),
+        ]
+    return [Offer("retry", "send it again"), Offer("drop", f"let {review.system} differ")]
+
+
+def answer(
+    engine: Engine, number: int, choice: str, person: str, *, value: object = None, seen: str = ""
+) -> int:
+    """Close a review with an answer: the name of an offer, or "value" with a raw `value` for a field.
+
+    `seen`: the token of what the person looked at. Returns the decision's number; BadAnswer says why it cannot
+    be taken.
+    """
+    with engine.store.write() as tx:
+        tx.serialise("decide")
+        review = decisions.review(tx, number)
+        if review is None:
+            raise BadAnswer(f"there is no review {number}", hint="see: syncbroker review list")
+        if review.closed is not None:
+            raise BadAnswer(
+                f"review {number} was closed: {review.person}", hint="see: syncbroker review list"
+            )
+        if seen and seen != token(review):
+            raise BadAnswer(
+                f"review {number} has changed since you looked", hint=f"see: syncbroker review show {number}"
+            )
+        names = [offer.name for offer in offers(review)]
+        if choice not in names and not (choice == "value" and review.field):
+            takes = ", ".join([*names, *(["a value"] if review.field else [])])
+            raise BadAnswer(f"{choice!r} is no answer to review {number}", hint=f"it takes: {takes}")
+        ws = Workspace(engine, tx, queues.LIVE, actor=person)
+        if review.record_id is not None:
+            ws.load([review.record_id])
+        _ANSWERS[review.kind](ws, review, choice, value)
+        ws.close(number, person)
+        ws.finish()
+        return decisions.last_id(tx)
+
+
+def _note(
+    ws: Workspace, review: Review, record_id: str, why: str, before: Value, golden: Golden | None
+) -> None:
+    place, policy = "", ""
+    if review.field:
+        plan = ws.plan(record_id)
+        rule = plan.fields[review.field].rule
+        place, policy = ws.engine.place(plan, rule.line), rule.policy
+    ws.add(
+        record_id,
+        Outcome(
+            kind="resolved_by_person",
+            field=review.field,
+            system=review.system,
+            link=review.link or 0,
+            policy=policy,
+            place=place,
+            why=why,
+            before=before,
+            after=golden.value if golden else None,
+            golden=golden,
+            cause=Cause("person", at=ws.now),
+            review=review.id,
+        ),
+    )
+
+
+def _set(ws: Workspace, review: Review, value: Value, why: str) -> None:
+    """Make a person's value golden; nothing outranks it until somebody edits what they have seen of it."""
+    record_id = str(review.record_id)
+    before = ws.records[record_id].golden.get(review.field, NOTHING)
+    golden = Golden(value, "", ws.now, ws.now)
+    ws.put_golden(record_id, review.field, golden)
+    _note(ws, review, record_id, why, before.value, golden)
+
+
+def _given(ws: Workspace, review: Review, value: object) -> Value:
+    field = ws.plan(str(review.record_id)).fields[review.field]
+    if not field.single:
+        raise BadAnswer(f"{review.field} is a group of fields", hint="choose one of the candidates")
+    made = values.canonical(field.rule.spec, value)
+    if isinstance(made, Invalid):
+        raise BadAnswer(f"this cannot be a value of {review.field}: {made.reason}", hint="give another value")
+    return made
+
+
+def _conflict(ws: Workspace, review: Review, choice: str, value: object) -> None:
+    if choice == "value":
+        _set(ws, review, _given(ws, review, value), "a person gave the value")
+        return
+    golden = ws.records[str(review.record_id)].golden[review.field]
+    candidates = golden.frozen or {}
+    system = "" if choice == "golden" else choice
+    _set(
+        ws,
+        review,
+        candidates[system],
+        f"a person chose the value of {choice}" if system else "a person kept the value",
+    )
+
+
+def _held(ws: Workspace, review: Review, **changes: object) -> None:
+    """Change what is remembered of the reviewed field on its link."""
+    link = ws.link(int(review.link or 0))
+    state: FieldState = replace(link.fields.get(review.field, UNSEEN), review=0, **changes)
+    ws.put_link(replace(link, fields={**link.fields, review.field: state}), ws.home[link.n], review.entity)
+
+
+def _proposal(ws: Workspace, review: Review, choice: str, value: object) -> None:
+    link = ws.link(int(review.link or 0))
+    held = link.fields[review.field].value
+    _held(ws, review, ignored=None)
+    if choice == "reject":
+        golden = ws.records[str(review.record_id)].golden[review.field]
+        _note(ws, review, str(review.record_id), "a person rejected the proposed value", golden.value, golden)
+    else:
+        made = held if choice == "accept" else _given(ws, review, value)
+        _set(
+            ws,
+            review,
+            made,
+            "a person accepted the proposed value" if choice == "accept" else "a person gave the value",
+        )
+
+
+def _invalid(ws: Workspace, review: Review, choice: str, value: object) -> None:
+    record_id = str(review.record_id)
+    golden = ws.records[record_id].golden.get(review.field, NOTHING)
+    if choice == "value":
+        _held(ws, review, blocked=False)
+        _set(ws, review, _given(ws, review, value), "a person gave the value")
+        return
+    _held(ws, review, blocked=choice == "ignore")
+    why = "a person let it stand" if choice == "ignore" else "a person kept the golden value"
+    _note(ws, review, record_id, why, golden.value, golden)
+
+
+def _match(ws: Workspace, review: Review, choice: str, _value: object) -> None:
+    n = int(review.link or 0)
+    ws.load_queued([n])
+    if n not in ws.queued:
+        raise BadAnswer(
+            "what this review asks about is not there any more", hint="see: syncbroker review list"
+        )
+    old, entity = ws.queued[n]
+    plan = ws.engine.plans[entity]
+    reader = plan.readers[old.system]
+    if choice == "new":
+        record_id = ws.new_record(entity)
+    else:
+        record_id = choice
+        ws.load([record_id])
+        if record_id not in ws.records:
+            raise BadAnswer(
+                f"there is no record {record_id} any more", hint=f"see: syncbroker review show {review.id}"
+            )
+    _attach_anew(ws, plan, reader, old, record_id)
+    why = "a person says it is a record of its own" if choice == "new" else "a person says it is this record"
+    ws.add(
+        record_id,
+        Outcome(
+            kind="resolved_by_person",
+            system=old.system,
+            link=n,
+            why=why,
+            cause=Cause("person", at=ws.now),
+            review=review.id,
+        ),
+    )
+
+
+def _attach_anew(ws: Workspace, plan: Plan, reader: Reader, old: LinkState, record_id: str) -> None:
+    """Link it, and look at what it holds as at a first meeting."""
+    source = ws.engine.sources[old.system, old.object]
+    there = ws.records[record_id].links
+    for one in there:
+        if one.system == old.system and one.status == "planned" and not one.open:
+            ws.drop_link(one.n)
+    twin = any(one.system == old.system and one.status != "planned" for one in there)
+    link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0, primary=not twin)
+    sighting = held_sighting(ws.engine, reader, old, reader.fields)
+    references = look_up_references(ws.tx, ws.engine, source, [sighting])
+    seen = reader.read(sighting.fields, complete=False, references=references)
+    case = Case(source, plan, reader, replace(sighting, via="person"), seen)
+    result = observe(link, case.look(), source.timing)
+    ws.put_link(result.link, record_id, plan.entity.name)
+    judge(ws, case, link.n, result.edits, None)
+
+
+def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
+    n, record_id = int(review.link or 0), str(review.record_id)
+    if n not in ws.home:
+        raise BadAnswer("the link is not there any more", hint="see: syncbroker review list")
+    _note(ws, review, record_id, f"a person answered: {choice}", None, None)
+    end(ws, n, choice, runs.secret_key(ws.tx))
+
+
+def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None:
+    n, record_id = int(review.link or 0), str(review.record_id)
+    row = queues.outbox_rows(ws.tx, [n]).get(n)
+    if row is None or n not in ws.home:
+        raise BadAnswer("the push is no longer owed", hint="see: syncbroker status")
+    if choice == "retry":
+        ws.outbox[n] = replace(row, state="due", due=0, push=queues.Push(), error=None)
+    else:
+        link = ws.link(n)
+        fields = dict(link.fields)
+        for name in row.push.refused:
+            state = fields.get(name, UNSEEN)
+            fields[name] = replace(state, ignored=(state.value,))
+        ws.put_link(replace(link, fields=fields), record_id, review.entity)
+        ws.outbox[n] = None if row.op == "update" else replace(row, push=replace(row.push, review=0))
+    _note(ws, review, record_id, f"a person answered: {choice}", None, None)
+
+
+_ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {
+    "conflict": _conflict,
+    "proposal": _proposal,
+    "invalid": _invalid,
+    "match": _match,
+    "delete": _delete,
+    "refused": _refused,
+}

@@ -1,0 +1,185 @@
+"""Writes whose outcome is not known yet: jobs at the vendor, lost answers, claims whose worker died.
+
+Each is settled by reading before anything is repeated: what a read shows as ours arrived; anything else may still be
+on its way, so it stays in `sent`, and what is seen instead competes. A create is looked for, never repeated blindly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from syncbroker.core import observe
+from syncbroker.core.plan import Seen
+from syncbroker.core.types import Micros, Receipt, Value, Write
+from syncbroker.engine import Engine, ingest, settle
+from syncbroker.engine.settle import JOB_POLL, Claim, References
+from syncbroker.engine.workspace import Workspace
+from syncbroker.store import queues, records, runs
+from syncbroker.store.database import Tx
+from syncbroker.store.queues import Row, Sighting
+
+REQUEST_LIFE: Micros = 300_000_000
+"""The longest time after which a request that got no answer may still take effect."""
+
+
+def settle_open(engine: Engine, system: str) -> int:
+    """Jobs that may be done, writes in doubt, and claims whose worker died. Returns how many moved."""
+    with engine.store.write() as tx:
+        rows = queues.outbox_due(tx, system, ["pending", "unknown", "claimed"], engine.now(), 100)
+        claims = _reclaim(engine, tx, rows)
+    moved = 0
+    jobs: dict[tuple[str, str], list[Claim]] = {}
+    doubts: dict[tuple[str, str], list[Claim]] = {}
+    for one in claims:
+        if one.row.state == "pending":
+            jobs.setdefault((one.source.object, one.row.push.job), []).append(one)
+        else:
+            doubts.setdefault(
+                (one.source.object, "create" if one.row.op == "create" else "change"), []
+            ).append(one)
+    for (_, job), batch in jobs.items():
+        moved += _settle_job(engine, batch, job)
+    for (_, op), batch in doubts.items():
+        moved += _settle_creates(engine, batch) if op == "create" else _settle_changes(engine, batch)
+    return moved
+
+
+def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
+    """Claims as they were made, from the outbox alone."""
+    homes = records.link_states(tx, [row.link for row in rows])
+    claims = []
+    for row in rows:
+        source = engine.sources.get((row.system, row.object))
+        state, record_id, entity = homes.get(row.link, (None, None, ""))
+        plan = engine.plans.get(entity)
+        if (
+            source is None
+            or state is None
+            or record_id is None
+            or plan is None
+            or row.system not in plan.readers
+        ):
+            queues.drop_outbox(tx, [row.link])
+            runs.count(tx, {("withdrawn", row.system, row.object): 1})
+            continue
+        reader = plan.readers[row.system]
+        raw: dict[str, object] = {}
+        for name, value in row.push.values.items():
+            if name in reader.fields and not any(one.spec.entity for one in reader.fields[name]):
+                raw.update(reader.render(name, value, {}) or {})
+        made = Write(key=row.push.key, op=row.op, id=state.external_id, values=raw, stamp_id=record_id)
+        claims.append(Claim(row, state, record_id, made, source, plan, reader))
+    return claims
+
+
+def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int:
+    source = batch[0].source
+    begun = engine.now()
+    connector = engine.connectors[source.system]
+    done = connector.job(source.object, job, [one.write for one in batch], source.paths)
+    if done is None:
+        with engine.store.write() as tx:
+            for one in batch:
+                due = engine.now() + min(JOB_POLL * 2 ** min(one.row.attempts, 5), 30_000_000)
+                queues.save_outbox(tx, [replace(one.row, due=due, attempts=one.row.attempts + 1)])
+        return 0
+    by_key = {receipt.key: receipt for receipt in done}
+    lost = [
+        Receipt(key=one.write.key, status="unknown", message="the job does not mention it") for one in batch
+    ]
+    pairs = [(one, by_key.get(one.write.key, spare)) for one, spare in zip(batch, lost, strict=True)]
+    settle.receipts(engine, source, pairs, begun)
+    return len(batch)
+
+
+def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
+    """Look for what may have been created; only what is certainly not there becomes due again."""
+    for one in batch:
+        found = settle.find(engine, one)
+        with engine.store.write() as tx:
+            ws = settle.opened(engine, tx, [one])
+            if found:
+                settle.exists(ws, one, found)
+            else:
+                settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
+            ws.finish()
+    return len(batch)
+
+
+def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
+    source = batch[0].source
+    found = {
+        s.id: s for s in ingest.read_now(engine, source, [str(one.link.external_id) for one in batch], "read")
+    }
+    known = settle.references(engine, source, list(found.values()))
+    histories = {
+        one.row.link: _history(engine, one, found.get(str(one.link.external_id)), known) for one in batch
+    }
+    with engine.store.write() as tx:
+        ws = settle.opened(engine, tx, batch)
+        for one in batch:
+            s = found.get(str(one.link.external_id))
+            if s is None:
+                ws.outbox[one.row.link] = replace(one.row, state="unknown", due=ws.now + 10_000_000)
+            elif s.deleted or s.merged_into:
+                if one.write.op == "delete":
+                    ws.outbox[one.row.link] = None
+                    settle.removed(ws, one)
+                else:
+                    settle.release(ws, one, due=ws.now)
+                    queues.stage(tx, queues.LIVE, source.system, source.object, [s])
+            else:
+                _settle_change(ws, one, s, known, histories[one.row.link])
+        ws.finish()
+    return len(batch)
+
+
+def _settle_change(
+    ws: Workspace, one: Claim, s: Sighting, known: References, history: dict[str, Seen]
+) -> None:
+    """A later read shows our value: it arrived. Otherwise it may still be under way, and what is seen builds on nothing
+    that we know."""
+    link, entity = ws.link(one.row.link), one.plan.entity.name
+    written = one.row.push.values
+    seen = one.reader.read(s.fields, s.complete, known)
+    there: dict[str, Value] = observe.arrived(link, written, seen)
+    there.update({name: written[name] for name in history if name not in there})
+    order = s.stamp if one.source.spec.stamp is not None and s.stamp is not None else s.ended
+    if there:
+        shown = {name: history.get(name, seen[name]) for name in there if name in seen or name in history}
+        link = observe.confirm(
+            link,
+            there,
+            shown,
+            order=link.order if history else order,
+            ended=s.ended,
+            based_on=one.row.push.based_on,
+            timing=one.source.timing,
+            taught=bool(history),
+        )
+    rest = {name: value for name, value in written.items() if name not in there}
+    link = observe.doubt(link, rest, ws.now + REQUEST_LIFE)
+    ws.put_link(link, one.record_id, entity)
+    ws.outbox[one.row.link] = replace(one.row, state="due", due=ws.now, push=queues.Push())
+    after = replace(s, begun=s.ended, unsure=bool(rest))
+    queues.stage(ws.tx, queues.LIVE, one.source.system, one.source.object, [after])
+    queues.wake(ws.tx, one.source.system, one.source.object, [s.id])
+
+
+def _history(engine: Engine, one: Claim, s: Sighting | None, known: References) -> dict[str, Seen]:
+    """Where the vendor tells who wrote: what our write became, per field whose value is not the one we sent."""
+    if s is None or s.deleted or not one.source.spec.history:
+        return {}
+    seen, found = one.reader.read(s.fields, s.complete, known), {}
+    for name, value in one.row.push.values.items():
+        links = one.reader.fields[name]
+        if len(links) != 1 or name not in seen or seen[name].value in (value, one.link.fields[name].value):
+            continue
+        connector = engine.connectors[one.source.system]
+        for change in connector.history(one.source.object, s.id, links[0].path):
+            if change.ours and change.at > one.row.push.based_on:
+                found[name] = one.reader.see(name, [change.value], known)
+                break
+    return found

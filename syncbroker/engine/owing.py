@@ -1,0 +1,125 @@
+"""What is owed after a transaction (design rule 6), against what the outbox says now.
+
+Owing is a state, derived anew for every record that a transaction touched. Rows appear, stay, or are withdrawn; a row
+whose write is under way is left to its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from syncbroker.core import fanout
+from syncbroker.core.state import LinkState, Record
+from syncbroker.core.types import Value
+from syncbroker.store import queues, records, runs
+from syncbroker.store.queues import Row
+
+if TYPE_CHECKING:
+    from syncbroker.engine.workspace import Workspace
+
+
+class Create(msgspec.Struct, frozen=True):
+    """A record that a system should get. `lacks`: a required field without a value, for which the create waits."""
+
+    record_id: str
+    system: str
+    values: dict[str, Value]
+    lacks: str
+
+
+def derive(ws: Workspace, touched: Iterable[str]) -> None:
+    """Bring the outbox rows of these records in line with what is owed."""
+    ids = list(touched)
+    stored = [link.n for id_ in ids for link in ws.records[id_].links if link.n in ws.stored]
+    existing = queues.outbox_rows(ws.tx, [n for n in stored if n not in ws.outbox])
+    creates: list[Create] = []
+    for id_ in ids:
+        record, plan = ws.records[id_], ws.plan(id_)
+        owed = fanout.owed(plan, record)
+        for link in record.links:
+            if link.status in ("live", "gone"):
+                row = ws.outbox.get(link.n, existing.get(link.n))
+                _update(ws, link, owed.updates.get(link.n), row)
+        lacking = dict(owed.missing)
+        wanted = [system for system in plan.readers if system in owed.creates or system in lacking]
+        creates.extend(
+            Create(id_, system, owed.creates.get(system, {}), lacking.get(system, "")) for system in wanted
+        )
+        _withdraw(ws, record, set(wanted), existing)
+    if creates:
+        _create(ws, creates, existing)
+
+
+def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: Row | None) -> None:
+    if row is not None and (link.open or row.op == "delete"):
+        return
+    if not owed:
+        if row is not None:
+            ws.close(row.push.review, "no longer owed")
+            ws.outbox[link.n] = None
+            ws.count("withdrawn", link.system, link.object)
+        return
+    if row is not None and row.state == "refused":
+        if all(row.push.refused.get(name) == value for name, value in owed.items()):
+            return
+        ws.close(row.push.review, "the value changed")
+    elif row is not None and row.state == "due":
+        return
+    ws.outbox[link.n] = _row(ws, link, "update")
+
+
+def _withdraw(ws: Workspace, record: Record, wanted: set[str], existing: dict[int, Row]) -> None:
+    for link in record.links:
+        if link.status != "planned" or link.system in wanted or link.open:
+            continue
+        row = ws.outbox.get(link.n, existing.get(link.n))
+        if row is not None:
+            ws.close(row.push.review, "no longer owed")
+        ws.drop_link(link.n)
+        ws.count("withdrawn", link.system, link.object)
+
+
+def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> None:
+    """No create goes to an object whose first read is not complete, nor past a tombstone."""
+    open_objects = runs.first_reads(ws.tx)
+    key = runs.secret_key(ws.tx)
+    for one in creates:
+        plan = ws.plan(one.record_id)
+        object_ = plan.readers[one.system].rule.object
+        if (one.system, object_) not in open_objects:
+            continue  # derived again when that read is complete
+        if records.buried(ws.tx, one.system, object_, [records.digest(key, "record", one.record_id)]):
+            continue
+        link = next((link for link in ws.records[one.record_id].links if link.system == one.system), None)
+        if link is None:
+            n = ws.new_number("links")
+            link = LinkState(n=n, system=one.system, object=object_, external_id=None, status="planned")
+            ws.put_link(link, one.record_id, plan.entity.name)
+        row = ws.outbox.get(link.n, existing.get(link.n))
+        if link.open or (row is not None and row.state == ("waiting" if one.lacks else "due")):
+            continue
+        if row is not None and row.state == "refused" and row.push.refused == one.values:
+            continue
+        if row is not None:
+            ws.close(row.push.review, "the value changed")
+        made = _row(ws, link, "create")
+        if one.lacks:
+            made = msgspec.structs.replace(made, state="waiting", error=f"waits for a value of {one.lacks}")
+        ws.outbox[link.n] = made
+
+
+def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
+    return Row(
+        link=link.n,
+        system=link.system,
+        object=link.object,
+        op=op,
+        state="due",
+        due=0,
+        attempts=0,
+        run=ws.run,
+        push=queues.Push(),
+    )

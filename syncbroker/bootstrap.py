@@ -89,6 +89,7 @@ def _connector(
     http: Callable[..., Any] = partial(
         Http, system=system.name, now=now, acquire=budget.acquire, timeout=settings.timeout,
         on_call=partial(calls.note, system.name),
+        secrets=tuple(system.credentials.values()),
     )  # fmt: skip
     account = Account(
         system=system.name,

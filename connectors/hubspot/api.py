@@ -92,11 +92,16 @@ class Failure(msgspec.Struct, frozen=True):
 
     category: str = ""
     message: str = ""
-    context: dict[str, list[str]] = {}
+    context: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
 
     def reason(self) -> str:
         return reason(self.message, self.errors)
+
+    def named(self, member: str) -> list[str]:
+        """The ids that a member of the context lists, if it does."""
+        listed = self.context.get(member)
+        return [str(each) for each in listed] if isinstance(listed, list) else []
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -146,7 +151,7 @@ def reason(text: str, details: Sequence[Mapping[str, Any]]) -> str:
     named = [
         (str(name), str(detail.get("code", "")))
         for detail in details
-        for name in detail.get("context", {}).get("propertyName", [])
+        for name in (detail.get("context") or {}).get("propertyName", [])
     ]
     listed = re.search(r"Property values were not valid: (\[.*\])", text, re.DOTALL)
     if listed and not named:

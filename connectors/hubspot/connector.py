@@ -87,6 +87,7 @@ class HubSpot:
     objects: ClassVar[Mapping[str, ObjectSpec]] = {
         "contacts": ObjectSpec(
             name="contacts",
+            stamp_path=STAMP,
             fields={
                 **dict.fromkeys(
                     ("email", "firstname", "lastname", "mobilephone", "company", "jobtitle"), _TEXT
@@ -106,6 +107,7 @@ class HubSpot:
         ),
         "companies": ObjectSpec(
             name="companies",
+            stamp_path=STAMP,
             fields={
                 **dict.fromkeys(
                     ("name", "domain", "description", "numberofemployees", "annualrevenue"), _TEXT
@@ -145,7 +147,7 @@ class HubSpot:
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
         """Pages of 100, ascending by id: `after` is the id that the next page begins with, so a record that stands
         throughout is seen, whatever is created or deleted meanwhile."""
-        linked = COMPANY in paths
+        linked = _linked(object, paths)
         params = {
             "limit": LIST_LIMIT,
             "properties": ",".join(_properties(paths)),
@@ -178,7 +180,7 @@ class HubSpot:
             items = self._items(object, found.results, paths)
             times = [_modified(object, each) for each in found.results]
             newest = max([at.newest, *times])
-            if found.after is None:
+            if found.after is None or not times:
                 yield Page(items=items, cursor=str(max(int(cursor), newest - OVERLAP)))
                 return
             if times[-1] > at.since:
@@ -199,7 +201,9 @@ class HubSpot:
         items = []
         for start in range(0, len(ids), LIST_LIMIT):
             asked = list(dict.fromkeys(ids[start : start + LIST_LIMIT]))
-            items += self._items(object, self._batch_read(object, asked, paths), paths)
+            # whatever else a merged id might give, only what was asked for counts
+            found = [each for each in self._batch_read(object, asked, paths) if each.id in asked]
+            items += self._items(object, found, paths)
             missing = _without(asked, items)
             items += [item(each) for each in self._batch_read(object, missing, paths, archived=True)]
             items += [self._gone(object, id) for id in _without(missing, items)]
@@ -245,8 +249,7 @@ class HubSpot:
     # ---- writing ----
 
     def write(self, object: str, writes: Sequence[Write], paths: Sequence[str]) -> list[Receipt]:
-        """One call, and for updates that name `company_id` one or two more (see `writes`). A `deleted` record goes to
-        the recycle bin."""
+        """One call, and for updates that name `company_id` one or two more (see `writes`)."""
         return self._writer.write(object, writes)
 
     def job(
@@ -315,7 +318,7 @@ class HubSpot:
     def _items(self, object: str, records: Sequence[Record], paths: Sequence[str]) -> list[Item]:
         """Neither batch read nor search gives associations (developers.hubspot.com/docs/api-reference/latest/crm/
         using-object-apis), so those come from a second call."""
-        if object != "contacts" or COMPANY not in paths:
+        if not _linked(object, paths):
             return [item(each) for each in records]
         companies = self._associations.primaries([each.id for each in records])
         return [item(each, companies[each.id]) for each in records]
@@ -382,6 +385,10 @@ class _Position(msgspec.Struct, frozen=True, kw_only=True):
 def _properties(paths: Sequence[str]) -> list[str]:
     """What to ask for: always also the ids of records that were merged into one, its aliases."""
     return [*(path for path in dict.fromkeys(paths) if path not in (COMPANY, MERGED)), MERGED]
+
+
+def _linked(object: str, paths: Sequence[str]) -> bool:
+    return object == "contacts" and COMPANY in paths
 
 
 def _modified(object: str, record: Record) -> int:

@@ -106,6 +106,47 @@ class Portal:
         live = {id: types for id, types in linked.items() if self.get("companies", id)}
         return dict(sorted(live.items(), key=lambda each: (PRIMARY not in each[1], int(each[0]))))
 
+    # ---- checking ----
+
+    def check(self, object: str, given: Mapping[str, Any], record: Record | None) -> dict[str, str]:
+        """Values as they would be stored; "" clears. Refusal names every property that is wrong."""
+        values: dict[str, str] = {}
+        issues = []
+        for name, raw in given.items():
+            value = "" if raw is None else str(raw)
+            value = self._rewrite.get(name, {}).get(value, value)
+            known = self.properties[object].get(name)
+            if known is None:
+                issues.append(issue(name, "PROPERTY_DOESNT_EXIST", f'Property "{name}" does not exist'))
+            elif known.read_only:
+                issues.append(issue(name, "READ_ONLY_VALUE", f'"{name}" is a read only property'))
+            elif found := wrong(known, value):
+                issues.append(issue(name, *found))
+            else:
+                values[name] = value.strip().lower() if name == "email" else value
+        if issues:
+            raise invalid(issues)
+        self._check_unique(object, values, record)
+        return values
+
+    def _check_unique(self, object: str, values: Mapping[str, str], record: Record | None) -> None:
+        for name, value in values.items():
+            if not value or not self.properties[object][name].unique:
+                continue
+            holder = self._unique.get((object, name, value.lower()))
+            if holder is None or (record is not None and holder == record.id):
+                continue
+            if name == "email":
+                raise Refusal(
+                    409,
+                    "CONFLICT",
+                    f"Contact already exists. Existing ID: {holder}",
+                    context={"existingId": [holder]},
+                )
+            # The code of this error is unverified.
+            taken = f"{holder} already has that value"
+            raise invalid([issue(name, "CONFLICTING_UNIQUE_VALUE", taken)])
+
     # ---- changing ----
 
     def create(
@@ -232,45 +273,6 @@ class Portal:
         record = Record(object=object, id=id, created=created, updated=created)
         self.records[object][id] = record
         return record
-
-    def check(self, object: str, given: Mapping[str, Any], record: Record | None) -> dict[str, str]:
-        """Values as they would be stored; "" clears. Refusal names every property that is wrong."""
-        values: dict[str, str] = {}
-        issues = []
-        for name, raw in given.items():
-            value = "" if raw is None else str(raw)
-            value = self._rewrite.get(name, {}).get(value, value)
-            known = self.properties[object].get(name)
-            if known is None:
-                issues.append(issue(name, "PROPERTY_DOESNT_EXIST", f'Property "{name}" does not exist'))
-            elif known.read_only:
-                issues.append(issue(name, "READ_ONLY_VALUE", f'"{name}" is a read only property'))
-            elif found := wrong(known, value):
-                issues.append(issue(name, *found))
-            else:
-                values[name] = value.strip().lower() if name == "email" else value
-        if issues:
-            raise invalid(issues)
-        self._check_unique(object, values, record)
-        return values
-
-    def _check_unique(self, object: str, values: Mapping[str, str], record: Record | None) -> None:
-        for name, value in values.items():
-            if not value or not self.properties[object][name].unique:
-                continue
-            holder = self._unique.get((object, name, value.lower()))
-            if holder is None or (record is not None and holder == record.id):
-                continue
-            if name == "email":
-                raise Refusal(
-                    409,
-                    "CONFLICT",
-                    f"Contact already exists. Existing ID: {holder}",
-                    context={"existingId": [holder]},
-                )
-            # The code of this error is unverified.
-            taken = f"{holder} already has that value"
-            raise invalid([issue(name, "CONFLICTING_UNIQUE_VALUE", taken)])
 
     def _set(self, record: Record, values: Mapping[str, str], source: Source) -> list[str]:
         """Store what is new, with its history; the names that changed."""

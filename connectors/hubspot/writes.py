@@ -141,7 +141,7 @@ class Writer:
 
     def _existing(self, object: str, write: Write, failure: Failure) -> Receipt:
         """The record that the create met; HubSpot names it in the context, in the text, or not at all."""
-        named = failure.context.get("existingId") or re.findall(r"Existing ID: (\d+)", failure.message)
+        named = failure.named("existingId") or re.findall(r"Existing ID: (\d+)", failure.message)
         try:
             id = named[0] if named else self._lookup(object, write.values)
         except (Retry, FixSetup) as error:
@@ -182,10 +182,7 @@ class Writer:
         records = {record.id: record for record in answer.results}
         failures = _by_trace(answer.errors)
         gone = {
-            id
-            for each in answer.errors
-            if each.category == "OBJECT_NOT_FOUND"
-            for id in each.context.get("ids", [])
+            id for each in answer.errors if each.category == "OBJECT_NOT_FOUND" for id in each.named("ids")
         }
         receipts = []
         for write in writes:
@@ -297,4 +294,4 @@ def _failed(write: Write, failure: Failure) -> Receipt:
 
 
 def _by_trace(failures: Sequence[Failure]) -> dict[str, Failure]:
-    return {trace: each for each in failures for trace in each.context.get("objectWriteTraceId", [])}
+    return {trace: each for each in failures for trace in each.named("objectWriteTraceId")}

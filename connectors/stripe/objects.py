@@ -20,6 +20,7 @@ _READ_ONLY = FieldSpec(writable=False, clearable=False)
 
 CUSTOMERS = ObjectSpec(
     name="customers",
+    stamp_path=STAMP_PATH,
     fields={
         "name": FieldSpec(),
         "email": FieldSpec(),
@@ -51,6 +52,7 @@ SUBSCRIPTIONS = ObjectSpec(
             (
                 "status",
                 "amount",
+                "cost",
                 "currency",
                 "price",
                 "product",
@@ -110,7 +112,8 @@ def with_derived(subscription: Mapping[str, Any]) -> dict[str, Any]:
     """The subscription with members that a mapping can name without walking through a list.
 
     amount: what one period costs, in minor units of `currency`: the sum of unit_amount x quantity over the items, None
-    when a price has no fixed unit amount (tiered, metered). price, product, interval: those of the first item.
+    when a price has no fixed unit amount (tiered, metered). cost: the same as [minor units, currency code], which a
+    `money` field reads as it is, whatever the currency. price, product, interval: those of the first item.
     current_period_start, current_period_end (Unix seconds): up to API 2025-03-31 members of the subscription, later of
     its items only; here always of the subscription, taken from the item whose period ends first.
     """
@@ -118,11 +121,12 @@ def with_derived(subscription: Mapping[str, Any]) -> dict[str, Any]:
     prices = [line.get("price") or {} for line in lines]
     first = prices[0] if prices else {}
     fields = dict(subscription)
-    fields["amount"] = _amount(lines)
+    fields["amount"] = amount = _amount(lines)
     fields["price"] = first.get("id")
     fields["product"] = first.get("product")
     fields["interval"] = (first.get("recurring") or {}).get("interval")
-    fields["currency"] = subscription.get("currency") or first.get("currency")
+    fields["currency"] = currency = subscription.get("currency") or first.get("currency")
+    fields["cost"] = [amount, currency.upper()] if amount is not None and currency else None
     ending = [line for line in lines if line.get("current_period_end")]
     soonest = min(ending, key=lambda line: line["current_period_end"], default={})
     for name in _PERIOD:

@@ -108,11 +108,15 @@ def customer(id: str, created: int, given: Mapping[str, Any]) -> Json:
 
 
 def subscription(id: str, created: int, given: Mapping[str, Any]) -> Json:
-    """A whole subscription; `items.data[].price` needs no more than what matters, the rest is filled in."""
+    """A whole subscription; `items.data[].price` needs no more than what matters, the rest is filled in.
+
+    The period may be given on the subscription or on its first item.
+    """
+    lines = (given.get("items") or {}).get("data") or [{}]
     month = {"current_period_start": created, "current_period_end": created + 30 * 86_400}
+    period = month | {name: lines[0][name] for name in month if name in lines[0]}
     start = {"created": created, "start_date": created, "billing_cycle_anchor": created}
-    made = deepcopy(_SUBSCRIPTION) | {"id": id} | start | month | deepcopy(dict(given))
-    lines = (made["items"] or {}).get("data") or [{}]
+    made = deepcopy(_SUBSCRIPTION) | {"id": id} | start | period | deepcopy(dict(given))
     period = {name: made[name] for name in month}
     made["items"] = {
         "object": "list",

@@ -25,7 +25,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from connectors.zendesk.events import told_by
-from connectors.zendesk.objects import OBJECTS, SINGULAR, STAMP_PATH, body, item, message
+from connectors.zendesk.objects import (
+    CREDENTIALS,
+    OBJECTS,
+    OPTIONS,
+    SINGULAR,
+    STAMP_PATH,
+    body,
+    item,
+    message,
+)
 from syncbroker import errors
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
 from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
@@ -45,33 +54,8 @@ class Zendesk:
     """One Zendesk account. Credentials: `email` and `api_token` of an admin; `webhook_secret` for events."""
 
     kind: ClassVar[str] = "zendesk"
-    credentials_schema: ClassVar[Mapping[str, Any]] = {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "type": "object",
-        "required": ["email", "api_token"],
-        "additionalProperties": False,
-        "properties": {
-            "email": {"type": "string", "minLength": 1, "description": "the admin that the token acts for"},
-            "api_token": {"type": "string", "minLength": 1, "description": "an API token, not a password"},
-            "webhook_secret": {
-                "type": "string",
-                "minLength": 1,
-                "description": "the webhook's signing secret, as text",
-            },
-        },
-    }
-    options_schema: ClassVar[Mapping[str, Any]] = {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "subdomain": {
-                "type": "string",
-                "pattern": "^[A-Za-z0-9-]+$",
-                "description": "acme for acme.zendesk.com",
-            },
-        },
-    }
+    credentials_schema: ClassVar[Mapping[str, Any]] = CREDENTIALS
+    options_schema: ClassVar[Mapping[str, Any]] = OPTIONS
     objects: ClassVar[Mapping[str, ObjectSpec]] = OBJECTS
 
     def __init__(self, account: Account) -> None:
@@ -141,6 +125,8 @@ class Zendesk:
 
     def read(self, object: str, ids: Sequence[str], paths: Sequence[str]) -> list[Item]:
         """One call, and one more for each id that it leaves out: absence from a page proves nothing, a 404 does."""
+        if not ids:
+            return []
         answer = self._get(f"/api/v2/{object}/show_many", {"ids": ",".join(ids)})
         found = {one.id: one for one in self._items(object, answer) if one.id in ids}
         return [found.get(id) or self._read(object, id) for id in ids]
@@ -303,8 +289,7 @@ class Zendesk:
         self, object: str, job: str, writes: Sequence[Write], paths: Sequence[str]
     ) -> list[Receipt] | None:
         """A job is kept for a day at most. Its results name the id of what was updated or deleted, and for what was
-        created the place in the call, where writes are in the order of their keys: `writes` must be all of the job's.
-        """
+        created the place in the call, where writes are in the order of their keys."""
         try:
             told = self._part(self._get(f"/api/v2/job_statuses/{job}"), "job_status", dict)
         except errors.Missing:
@@ -313,15 +298,26 @@ class Zendesk:
             return None
         found = told.get("results")
         results = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-        name = "index" if writes and writes[0].op == "create" else "id"
-        if name == "index" and told.get("total") != len(writes):
-            results = []  # places in another call than the one that these writes made up
-        known = {str(one.get(name)): one for one in results}
+        if any(write.op != "create" for write in writes):
+            by_id = {str(one.get("id")): one for one in results}
+            outcomes = {write.key: by_id.get(str(write.id)) for write in writes}
+        elif told.get("total") == len(writes):
+            by_place = {one.get("index"): one for one in results}
+            outcomes = {write.key: by_place.get(place) for place, write in enumerate(_in_order(writes))}
+        else:
+            outcomes = self._by_stamp(object, writes, results)
         why = str(told.get("message") or f"the job ended as {told.get('status')}")
-        return [
-            self._result(object, write, known.get(str(place if name == "index" else write.id)), why)
-            for place, write in enumerate(_in_order(writes))
-        ]
+        return [self._result(object, write, outcomes[write.key], why) for write in writes]
+
+    def _by_stamp(
+        self, object: str, writes: Sequence[Write], results: Sequence[Json]
+    ) -> dict[str, Json | None]:
+        """Outcomes where only some of a job's writes are asked about, so that places mean nothing: what was made is
+        read, and our stamp in it says whose it is."""
+        made = self.read(object, [str(one["id"]) for one in results if one.get("id")], ())
+        by_stamp = {str(get_path(one.fields, STAMP_PATH)).casefold(): {"id": one.id} for one in made}
+        stamps = {write.key: str(body(object, write).get(STAMP_PATH, "")) for write in writes}
+        return {key: by_stamp.get(stamp.casefold()) for key, stamp in stamps.items()}
 
     def _result(self, object: str, write: Write, result: Json | None, why: str) -> Receipt:
         if result is None:

@@ -18,11 +18,40 @@ from syncbroker.sdk.paths import nested
 STAMP_PATH = "external_id"
 """Where the broker's record id is left on a created record. Unique in the account; letter case does not matter."""
 
+CREDENTIALS: Mapping[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "required": ["email", "api_token"],
+    "additionalProperties": False,
+    "properties": {
+        "email": {"type": "string", "minLength": 1, "description": "the admin that the token acts for"},
+        "api_token": {"type": "string", "minLength": 1, "description": "an API token, not a password"},
+        "webhook_secret": {
+            "type": "string",
+            "minLength": 1,
+            "description": "the webhook's signing secret, as text",
+        },
+    },
+}
+OPTIONS: Mapping[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "subdomain": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9-]+$",
+            "description": "acme for acme.zendesk.com",
+        },
+    },
+}
+
 _READ_ONLY = FieldSpec(writable=False, clearable=False)
 _MANY = {"create": 100, "update": 100, "delete": 100}
 
 USERS = ObjectSpec(
     name="users",
+    stamp_path=STAMP_PATH,
     fields={
         "name": FieldSpec(required=True, clearable=False),
         "email": FieldSpec(
@@ -55,6 +84,7 @@ USERS = ObjectSpec(
 
 ORGANIZATIONS = ObjectSpec(
     name="organizations",
+    stamp_path=STAMP_PATH,
     fields={
         "name": FieldSpec(required=True, clearable=False),
         "domain_names": FieldSpec(),

@@ -72,9 +72,8 @@ class ZendeskSimulator(Simulator):
         self._imports = bool(option("data_imports", True))
         self._search_lag = float(option("search_lag", 0))
         self._records = Records(self.now, self._changed, strip=bool(option("strip_phone", False)))
-        self._changes: dict[
-            tuple[str, int], tuple[int, int]
-        ] = {}  # (object, id) -> (µs, order) of the last one
+        # (object, id) -> (µs, order) of the last change
+        self._changes: dict[tuple[str, int], tuple[int, int]] = {}
         self._gone: dict[int, Json] = {}  # deleted organizations, which exports still list
         self._jobs = Jobs(self.now, self.later, float(option("job_seconds", 0.05)))
         self._calls: deque[int] = deque()

@@ -53,7 +53,6 @@ _SMALL = frozenset(
 
 def standard_name(text: str) -> str:
     """A tidy name with its legal form in the kept spelling, and with letter case if it came without any."""
-    text = text.replace("\u2019", "'").strip(" ,;") or text
     words, forms = _split(text)
     base = " ".join(words)
     if one_case(base):
@@ -63,7 +62,8 @@ def standard_name(text: str) -> str:
 
 def _split(text: str) -> tuple[list[str], list[str]]:
     """The words of the name proper, and its legal forms. There is always a name."""
-    words, forms = text.split(" "), list[str]()
+    plain = text.replace("\u2019", "'")
+    words, forms = (plain.strip(" ,;") or plain).split(" "), list[str]()
     while taken := _form_at_end(words):
         count, form = taken
         if all(word.strip(",;").casefold() in _NO_NAME for word in words[:-count]):
@@ -85,8 +85,8 @@ def _form_at_end(words: list[str]) -> tuple[int, str] | None:
 # Entries of cleanco's list that are words, places or countries in other names: "Acme UK" is not "Acme". Their dotted
 # spellings are taken off by `_FORMS`, where they are legal forms at all.
 _NOT_FORMS = frozenset(
-    "ad ae at ay ba bl bm ca cic cio coop cv da dat dd ec ee ei ent ep et etat eu fa hb ij ik koop mb na nl od oe og ok "
-    "ong ou pc pp private ps pt qk rt sc scoop sd sem sep sf sia sp spa ss ud uk unlimited vat xk xt".split()
+    "ad ae at ay ba bl bm ca cic cio coop cv da dat dd ec ee ei ent ep et etat eu fa hb ij ik koop mb na nl od oe og "
+    "ok ong ou pc pp private ps pt qk rt sc scoop sd sem sep sf sia sp spa ss ud uk unlimited vat xk xt".split()
 )
 
 
@@ -103,12 +103,13 @@ def _key_endings() -> tuple[frozenset[tuple[str, ...]], int]:
 def company_key(name: str) -> str:
     """The name without legal forms, case, accents and punctuation. Never empty for a name that is not."""
     proper, _ = _split(name)
-    words = skeleton(" ".join(proper)).split()
+    base = " ".join(proper)
+    words = skeleton(base).split()
     while count := _ending(words):
         words = words[:-count]
     if len(words) > 1 and words[-1] == "and":  # "Smith & Co"
         words = words[:-1]
-    return " ".join(words) or name.casefold()
+    return " ".join(words) or base.casefold()
 
 
 def _ending(words: list[str]) -> int:
@@ -123,7 +124,9 @@ def _ending(words: list[str]) -> int:
 @cache
 def chosen_names(spec: ValueSpec) -> Mapping[str, str]:
     """The alias table by company key. A chosen name that is itself a variant of another leads to that one."""
-    direct = {company_key(str(tidy_line(variant))): str(tidy_line(name)) for variant, name in reversed(spec.aliases)}
+    direct = {
+        company_key(str(tidy_line(variant))): str(tidy_line(name)) for variant, name in reversed(spec.aliases)
+    }
 
     def end_of(name: str) -> str:
         seen = [name]
@@ -151,6 +154,7 @@ def company_reader(spec: ValueSpec, fillers: frozenset[str]) -> Reader:
             return None
         if chosen and (name := chosen.get(company_key(text))) is not None:
             return name
-        return standard_name(text)
+        name = standard_name(text)
+        return name if name.casefold() not in fillers else None
 
     return read

@@ -197,7 +197,9 @@ def _plain(kind: str) -> str:
 
 def _reason(message: str) -> str:
     """The first line without the library's status code, and without values, which it puts into quotes."""
-    if "null_type" in message or "No matching overload" in message:  # types are checked before: only null is left
+    if (
+        "null_type" in message or "No matching overload" in message
+    ):  # types are checked before: only null is left
         return "a value that it uses is empty"
     first = message.splitlines()[0] if message else "it ends in an error"
     first = re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$", "", first).strip()

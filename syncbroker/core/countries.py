@@ -19,11 +19,11 @@ UNKNOWN_COUNTRY = Invalid("unknown country")
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 
-# What neither source has. "Korea" and "Congo" alone name two countries each and are left out.
+# What neither source has. "Korea" alone names two countries and is left out ("Congo" is ISO's own name for one of two).
 _ALSO: dict[str, str] = {
-    "america": "US", "us of a": "US", "the states": "US", "uk": "GB", "great britain": "GB", "britain": "GB",
-    "england": "GB", "scotland": "GB", "wales": "GB", "northern ireland": "GB", "holland": "NL", "holanda": "NL", "olanda": "NL", "hollande": "NL", "ee uu": "US", "eeuu": "US", "eua": "US",
-    
+    "u s a": "US", "u s": "US", "us of a": "US", "america": "US", "the states": "US", "ee uu": "US", "eeuu": "US",
+    "eua": "US", "uk": "GB", "great britain": "GB", "britain": "GB", "england": "GB", "scotland": "GB",
+    "wales": "GB", "northern ireland": "GB", "holland": "NL", "holanda": "NL", "olanda": "NL", "hollande": "NL",
     "republic of ireland": "IE", "eire": "IE", "el": "GR", "uae": "AE", "emirates": "AE", "ksa": "SA",
     "prc": "CN", "peoples republic of china": "CN", "mainland china": "CN", "roc": "TW", "south korea": "KR",
     "north korea": "KP", "dprk": "KP", "russia": "RU", "czech republic": "CZ", "slovak republic": "SK",

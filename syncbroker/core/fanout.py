@@ -41,20 +41,27 @@ def owes(rule: FieldRule, golden: Golden, state: FieldState) -> bool:
     return rule.policy != "seed" or (state.value is None and not state.invalid)
 
 
-def step(record: Record) -> Record:
-    """Rule 3: when the golden value becomes what a link without an open write holds, that link's base moves with it."""
-    links = []
+def step(record: Record) -> list[LinkState]:
+    """Rule 3: when the golden value becomes what a link without an open write holds, that link's base moves with it.
+
+    Returns the links that changed.
+    """
+    changed = []
     for link in record.links:
+        if link.open:
+            continue
         moved = {}
-        if not link.open:
-            for name, state in link.fields.items():
-                golden = record.golden.get(name, NOTHING)
-                if in_step(state, golden.value) and not (state.met and state.base == golden.value):
-                    if golden.value is None and not golden.until:
-                        continue  # both never had a value: nothing was met yet
-                    moved[name] = replace(state, met=True, base=golden.value)
-        links.append(replace(link, fields={**link.fields, **moved}) if moved else link)
-    return replace(record, links=tuple(links))
+        for name, state in link.fields.items():
+            golden = record.golden.get(name, NOTHING)
+            if state.met and state.base == golden.value:
+                continue
+            if golden.value is None and not golden.until:
+                continue  # both never had a value: nothing was met yet
+            if in_step(state, golden.value):
+                moved[name] = replace(state, met=True, base=golden.value)
+        if moved:
+            changed.append(replace(link, fields={**link.fields, **moved}))
+    return changed
 
 
 def owed(plan: Plan, record: Record) -> Owed:

@@ -5,7 +5,7 @@ A key that hits two records is never guessed. A rule with `then: review` only pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -28,8 +28,19 @@ class Match(msgspec.Struct, frozen=True):
     line: int = 0
 
 
+def key_values(plan: Plan, value_of: Callable[[str], Value]) -> dict[str, Value]:
+    """The member fields that match rules look at, from `value_of(field)` (a group's value is a tuple)."""
+    out: dict[str, Value] = {}
+    for name, (field, place) in plan.keyed.items():
+        value = value_of(field)
+        if place is not None:
+            value = value[place] if isinstance(value, tuple) else None
+        out[name] = value
+    return out
+
+
 def keys(plan: Plan, values: Mapping[str, Value]) -> list[Key]:
-    """One key per match rule whose fields all have values, in rule order."""
+    """One key per match rule whose fields all have values, in rule order. `values` by member field."""
     found = []
     for n, rule in enumerate(plan.entity.match):
         parts = [plan.spec_key(name, values.get(name)) for name in rule.on]

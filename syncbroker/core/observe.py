@@ -45,7 +45,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     field_times: Mapping[str, Micros] = {}
 
 
-class Edit(msgspec.Struct, frozen=True):
+class Edit(msgspec.Struct, frozen=True, gc=False):
     """A field whose observed value is neither what the link held nor what was sent to it."""
 
     field: str

@@ -12,7 +12,7 @@ from syncbroker.core.types import Invalid, Value
 _KNOWN: dict[str, str] = {
     "ii": "II", "iii": "III", "iv": "IV", "phd": "PhD",
     # Without a vowel, and yet no initials: a name, and forms of address.
-    "ng": "Ng", "md": "Md", "mr": "Mr", "ms": "Ms", "dr": "Dr", "st": "St", "jr": "Jr", "sr": "Sr",
+    "ng": "Ng", "md": "Md", "mr": "Mr", "ms": "Ms", "dr": "Dr", "st": "St", "jr": "Jr", "sr": "Sr", "mc": "Mc",
 }  # fmt: skip
 _SMALL = frozenset(
     "van von vom zu zur der den dem de del della dei di da das do dos du des la le las los ter ten te el al af av "

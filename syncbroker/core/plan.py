@@ -21,8 +21,10 @@ References = Mapping[tuple[str, str, str], str]
 
 PENDING = "refers to a record that is not linked yet"
 
+EMPTY_RAWS: tuple[Any, ...] = (None, "", [], {})
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One field as observed: `raw` (a list for a group), its canonical `value`, or why there is none."""
 
     raw: Any = None
@@ -41,14 +43,14 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     rule: FieldRule
     members: tuple[FieldRule, ...]
-
-    @property
-    def single(self) -> bool:
-        return len(self.members) == 1
+    single: bool = True
 
 
 class Reader(msgspec.Struct, frozen=True):
-    """One entity on one system: which raw paths make which field, and back."""
+    """One entity on one system: which raw paths make which field, and back.
+
+    `plain`: (field, path, canonicaliser) of every field that is neither a group nor a reference; `others` are those.
+    """
 
     system: str
     rule: LinkRule
@@ -56,6 +58,8 @@ class Reader(msgspec.Struct, frozen=True):
     canonicalisers: dict[str, tuple[Callable[[object], Value | Invalid], ...]]
     paths: tuple[str, ...]
     create_when: Condition | None
+    plain: tuple[tuple[str, str, Callable[[object], Value | Invalid]], ...] = ()
+    others: tuple[str, ...] = ()
 
     def pulls(self, field: str) -> bool:
         return field in self.fields and self.fields[field][0].pull
@@ -77,16 +81,30 @@ class Reader(msgspec.Struct, frozen=True):
                     return Seen(raws[0] if len(raws) == 1 else raws, None, PENDING)
             made.append(value)
         if len(made) == 1:
-            filler = made[0] is None and raws[0] not in (None, "", [], {})
+            filler = made[0] is None and raws[0] not in EMPTY_RAWS
             return Seen(raws[0], made[0], "", filler)
         whole = None if all(value is None for value in made) else tuple(made)
         return Seen(raws, whole)  # type: ignore[arg-type]  # members are scalars or flat tuples by construction
 
     def read(self, item: Mapping[str, Any], complete: bool, references: References) -> dict[str, Seen]:
-        """Every mapped field that the item shows. In an incomplete item, a field with an absent member is left out."""
+        """Every mapped field that the item shows, an item of raw members by path.
+
+        In an incomplete item, a field with an absent member is left out.
+        """
         found: dict[str, Seen] = {}
-        for field, links in self.fields.items():
-            raws = [pick(item, link.path) for link in links]
+        for field, path, make in self.plain:
+            raw = item.get(path, ABSENT)
+            if raw is ABSENT:
+                if not complete:
+                    continue
+                raw = None
+            value = make(raw)
+            if isinstance(value, Invalid):
+                found[field] = Seen(raw, None, value.reason)
+            else:
+                found[field] = Seen(raw, value, "", value is None and raw not in EMPTY_RAWS)
+        for field in self.others:
+            raws = [item.get(link.path, ABSENT) for link in self.fields[field]]
             if ABSENT in raws:
                 if not complete:
                     continue
@@ -111,12 +129,17 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One entity, compiled. `version` is the mapping version."""
+    """One entity, compiled. `version` is the mapping version.
+
+    `keyed`: member field of a match rule -> (field, place in its group or None). `places`: field -> file:line.
+    """
 
     version: str
     entity: EntityRules
     fields: dict[str, Field]
     readers: dict[str, Reader]
+    keyed: dict[str, tuple[str, int | None]]
+    places: dict[str, str]
 
     def spec_key(self, name: str, value: Value) -> str | None:
         """The match key text of a golden value of the (ungrouped) field."""
@@ -159,17 +182,25 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
             for name, field in fields.items()
             if all(system in member.links for member in field.members)
         }
+        makers = {name: tuple(values.compile(one.spec) for one in links) for name, links in here.items()}
+        plain = [name for name, links in here.items() if len(links) == 1 and not links[0].spec.entity]
         readers[system] = Reader(
             system=system,
             rule=link,
             fields=here,
-            canonicalisers={
-                name: tuple(values.compile(one.spec) for one in links) for name, links in here.items()
-            },
+            canonicalisers=makers,
+            plain=tuple((name, here[name][0].path, makers[name][0]) for name in plain),
+            others=tuple(name for name in here if name not in plain),
             paths=tuple(sorted({one.path for links in here.values() for one in links})),
             create_when=compile_condition(link.create_when, types) if link.create_when else None,
         )
-    return Plan(version, entity, fields, readers)
+    keyed = {}
+    for name in {name for match in entity.match for name in match.on}:
+        group = entity.fields[name].group
+        members = [member.name for member in fields[group].members] if group else []
+        keyed[name] = (group or name, members.index(name) if members else None)
+    places = {name: f"{entity.file}:{field.rule.line}" for name, field in fields.items()}
+    return Plan(version, entity, fields, readers, keyed, places)
 
 
 def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:

@@ -40,7 +40,7 @@ Kind = Literal[
 ]
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One edit and all that its verdict depends on. Times in µs.
 
     `value` was observed on `system` (as `raw`; `invalid` when it has no canonical form); the link held `held` (was it
@@ -73,7 +73,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen: Micros = 0
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The outcome. `golden` afterwards; `why` for people.
 
     `base_moves`: the link is in step with the new golden value. `let_stand`: the divergence is not pushed over.

@@ -12,7 +12,7 @@ import msgspec
 from syncbroker.core.types import Micros, Value
 
 
-class FieldState(msgspec.Struct, frozen=True, array_like=True):
+class FieldState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One field on one link.
 
     held: `raw` as last seen and its canonical `value`; `invalid` says why there is none.
@@ -37,7 +37,7 @@ class FieldState(msgspec.Struct, frozen=True, array_like=True):
     review: int = 0
 
 
-class Golden(msgspec.Struct, frozen=True, array_like=True):
+class Golden(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One golden value. `source`: the system whose edit it is, "" for a person's answer or nothing yet.
 
     (`since`, `until`): when the edit was made, as an interval in µs. `decision` set it. `frozen`: candidates of the
@@ -53,7 +53,7 @@ class Golden(msgspec.Struct, frozen=True, array_like=True):
     review: int = 0
 
 
-class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
+class LinkState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One link of a record.
 
     `n`: the dense link number. `order`: the system's stamp of the last state, or `seen` where it has none. `seen`: the
@@ -81,13 +81,20 @@ class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: dict[str, FieldState] = {}
 
 
-class Record(msgspec.Struct, frozen=True):
-    """The golden record of one real thing. `links` in the order they were made."""
+class Record(msgspec.Struct):
+    """The golden record of one real thing, with its links by number in the order they were made.
+
+    The two tables are filled and changed by whoever holds the record; what is in them is frozen.
+    """
 
     id: str
     entity: str
     golden: dict[str, Golden] = {}
-    links: tuple[LinkState, ...] = ()
+    by_number: dict[int, LinkState] = {}
+
+    @property
+    def links(self) -> tuple[LinkState, ...]:
+        return tuple(self.by_number.values())
 
 
 UNSEEN = FieldState()

@@ -115,7 +115,7 @@ def _minor_read(raw: object, spec: ValueSpec) -> object:
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         return raw
     text = tidy(raw)
-    if isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,18}", text):
+    if isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,19}", text):
         return [int(text), spec.currency]
     # Never read as major units: that would be a hundred times too much. An amount with its currency is no mix-up.
     return raw if isinstance(text, str) and not re.search(r"[0-9.,]$", text) else NOT_WHOLE

@@ -15,11 +15,13 @@ from msgspec.structs import replace
 from syncbroker.core import values
 from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader
+from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
 from syncbroker.engine import Engine
-from syncbroker.engine.judge import Case, held_sighting, judge, look_up_references
+from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import end
+from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, queues, runs
@@ -108,7 +110,7 @@ def answer(
 
 
 def _note(
-    ws: Workspace, review: Review, record_id: str, why: str, before: Value, golden: Golden | None
+    ws: Workspace, review: Review, record_id: str, why: str, before: Golden, golden: Golden | None
 ) -> None:
     place, policy = "", ""
     if review.field:
@@ -125,9 +127,8 @@ def _note(
             policy=policy,
             place=place,
             why=why,
-            before=before,
+            question=Question(system=review.system, golden=before),
             after=golden.value if golden else None,
-            golden=golden,
             cause=Cause("person", at=ws.now),
             review=review.id,
         ),
@@ -140,7 +141,7 @@ def _set(ws: Workspace, review: Review, value: Value, why: str) -> None:
     before = ws.records[record_id].golden.get(review.field, NOTHING)
     golden = Golden(value, "", ws.now, ws.now)
     ws.put_golden(record_id, review.field, golden)
-    _note(ws, review, record_id, why, before.value, golden)
+    _note(ws, review, record_id, why, before, golden)
 
 
 def _given(ws: Workspace, review: Review, value: object) -> Value:
@@ -181,7 +182,7 @@ def _proposal(ws: Workspace, review: Review, choice: str, value: object) -> None
     _held(ws, review, ignored=None)
     if choice == "reject":
         golden = ws.records[str(review.record_id)].golden[review.field]
-        _note(ws, review, str(review.record_id), "a person rejected the proposed value", golden.value, golden)
+        _note(ws, review, str(review.record_id), "a person rejected the proposed value", golden, golden)
     else:
         made = held if choice == "accept" else _given(ws, review, value)
         _set(
@@ -201,7 +202,7 @@ def _invalid(ws: Workspace, review: Review, choice: str, value: object) -> None:
         return
     _held(ws, review, blocked=choice == "ignore")
     why = "a person let it stand" if choice == "ignore" else "a person kept the golden value"
-    _note(ws, review, record_id, why, golden.value, golden)
+    _note(ws, review, record_id, why, golden, golden)
 
 
 def _match(ws: Workspace, review: Review, choice: str, _value: object) -> None:
@@ -253,6 +254,7 @@ def _attach_anew(ws: Workspace, plan: Plan, reader: Reader, old: LinkState, reco
     case = Case(source, plan, reader, replace(sighting, via="person"), seen)
     result = observe(link, case.look(), source.timing)
     ws.put_link(result.link, record_id, plan.entity.name)
+    ws.linked.append((old.system, plan.entity.name, str(old.external_id)))
     judge(ws, case, link.n, result.edits, None)
 
 
@@ -260,7 +262,7 @@ def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     n, record_id = int(review.link or 0), str(review.record_id)
     if n not in ws.home:
         raise BadAnswer("the link is not there any more", hint="see: syncbroker review list")
-    _note(ws, review, record_id, f"a person answered: {choice}", None, None)
+    _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
     end(ws, n, choice, runs.secret_key(ws.tx))
 
 
@@ -279,7 +281,7 @@ def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None
             fields[name] = replace(state, ignored=(state.value,))
         ws.put_link(replace(link, fields=fields), record_id, review.entity)
         ws.outbox[n] = None if row.op == "update" else replace(row, push=replace(row.push, review=0))
-    _note(ws, review, record_id, f"a person answered: {choice}", None, None)
+    _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
 
 
 _ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, decide, deliver, ingest
+from syncbroker.engine import Engine, Source, decide, deliver, ingest
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
@@ -65,18 +65,38 @@ def _cycle(
             summary.failed[source.system] = error.message
             watch("failed", source.system, 0)
             continue
-        summary.seen[source.system] += result.seen
-        summary.changed[source.system] += result.changed
         opened |= decide_run(engine, result, summary, watch)
-    for entity in opened:
-        decide.rederive(engine, entity, partial(watch, "derive", entity))
+    _derive(engine, opened, watch)
     settle(engine, summary, watch)
     return summary
+
+
+def pull_source(engine: Engine, source: Source) -> Summary:
+    """Read what changed in one object and decide it. What is owed is left to be delivered."""
+    return _read_source(engine, source, ingest.pull)
+
+
+def sweep_source(engine: Engine, source: Source) -> Summary:
+    """Compare one whole object and decide what differs. What is owed is left to be delivered."""
+    return _read_source(engine, source, sweeping.sweep)
+
+
+def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> Summary:
+    summary = Summary()
+    _derive(engine, decide_run(engine, read(engine, source), summary), unwatched)
+    return summary
+
+
+def _derive(engine: Engine, entities: Iterable[str], watch: Watch) -> None:
+    for entity in entities:
+        decide.rederive(engine, entity, partial(watch, "derive", entity))
 
 
 def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = unwatched) -> set[str]:
     """Decide a released run and close it. Returns the entities that may be created in its object from now on."""
     name = f"{result.source.system} {result.source.object}"
+    summary.seen[result.source.system] += result.seen
+    summary.changed[result.source.system] += result.changed
     decided = decide.decide(engine, result.run, partial(watch, "decide", name))
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
@@ -87,23 +107,75 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
 def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
     """Decide and deliver in turn until nothing is left that is due now."""
     for _ in range(ROUNDS):
-        decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
-        for run in _put_off(engine):
-            late = decide.decide(engine, run)
-            decided.taken += late.taken
-            decided.kinds.update(late.kinds)
-            decided.again.extend(late.again)
-        summary.kinds.update(decided.kinds)
-        asked = ingest.reread(engine, decided.again)
-        moved = 0
+        moved = decide_waiting(engine, summary, watch)
         for system in engine.mapping.systems:
             if system in summary.delivered.failed:
                 continue
             done = deliver.deliver(engine, system, partial(watch, "deliver", system))
             summary.delivered.add(done)
             moved += done.moved
-        if not (decided.taken or asked or moved):
+        if not moved:
             return
+
+
+def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:
+    """Decide every observation outside a reading that is due now. Returns how many were taken or read again."""
+    decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
+    for run in _put_off(engine):
+        late = decide.decide(engine, run)
+        decided.taken += late.taken
+        decided.kinds.update(late.kinds)
+        decided.again.extend(late.again)
+    summary.kinds.update(decided.kinds)
+    return decided.taken + ingest.reread(engine, decided.again)
+
+
+@dataclass(frozen=True)
+class Due:
+    """Work whose time has come: (delivery, system) pairs, whether observations wait, systems that are owed writes."""
+
+    deliveries: list[tuple[int, str]]
+    observations: bool
+    systems: list[str]
+
+
+def due(engine: Engine, limit: int = 100) -> Due:
+    """What there is to do now. A system whose breaker is open is not asked for its writes."""
+    now = engine.now()
+    with engine.store.read() as tx:
+        systems = [
+            name
+            for name in engine.mapping.systems
+            if (at := queues.next_due(tx, name)) is not None
+            and at <= now
+            and runs.breaker(tx, name).open_until <= now
+        ]
+        waits = queues.is_due(tx, LIVE, now) or bool(queues.late_runs(tx, now))
+        return Due(queues.new_deliveries(tx, limit), waits, systems)
+
+
+def drain(
+    engine: Engine,
+    summary: Summary,
+    patience: float,
+    sleep: Callable[[float], None],
+    watch: Watch = unwatched,
+) -> None:
+    """Wait for what vendors finish later (jobs, lags, Retry-After), settling it as it comes.
+
+    For at most `patience` seconds.
+    """
+    until = engine.now() + int(patience * 1_000_000)
+    while (due := _next_due(engine, summary)) is not None and due <= until:
+        sleep(max(0.05, (due - engine.now()) / 1_000_000))
+        settle(engine, summary, watch)
+
+
+def _next_due(engine: Engine, summary: Summary) -> int | None:
+    with engine.store.read() as tx:
+        systems = [system for system in engine.mapping.systems if system not in summary.delivered.failed]
+        times = [due for system in systems if (due := queues.next_due(tx, system)) is not None]
+    return min(times, default=None)
 
 
 def _put_off(engine: Engine) -> Iterable[int]:
@@ -131,10 +203,17 @@ def recover(engine: Engine) -> Summary:
 
 
 def receive_all(engine: Engine, limit: int = 1000) -> int:
-    """Every stored delivery that nobody has dealt with."""
+    """Every stored delivery that nobody has dealt with. Those of a system that cannot be reached stay as they are."""
     with engine.store.read() as tx:
-        numbers = queues.new_deliveries(tx, limit)
-    return sum(ingest.receive(engine, number) for number in numbers)
+        waiting = queues.new_deliveries(tx, limit)
+    staged, failed = 0, set[str]()
+    for number, system in waiting:
+        if system not in failed:
+            try:
+                staged += ingest.receive(engine, number)
+            except (Retry, FixSetup):
+                failed.add(system)
+    return staged
 
 
 def activate(engine: Engine) -> None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import select
 
 from syncbroker.core import match as matching
 from syncbroker.core.observe import observe
-from syncbroker.core.plan import Plan, Reader, Seen, flat
+from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
+from syncbroker.core.types import Value
 from syncbroker.engine import Engine, Source
-from syncbroker.engine.judge import Case, held_sighting, judge, look_up_references
+from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs, tables
@@ -30,7 +30,7 @@ from syncbroker.store.decisions import Outcome
 from syncbroker.store.queues import Sighting, Waiting
 from syncbroker.store.records import FAR
 
-CHUNK = 500
+CHUNK = 1000
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
 
 
@@ -67,7 +67,6 @@ def decide_chunk(engine: Engine, run: int, limit: int = CHUNK) -> Decided:
         for row in rows:
             chunk.decide(row)
         kinds = ws.finish()
-        chunk.wake_references()
         records.save_aliases(tx, chunk.aliases)
         queues.finish(tx, chunk.done)
         queues.put_off(tx, chunk.later)
@@ -83,11 +82,13 @@ class _Chunk:
         self.later: list[tuple[int, int]] = []
         self.again: list[Waiting] = []
         self.references: dict[tuple[str, str, str], str] = {}
-        self.linked: list[tuple[str, str, str]] = []
         self.aliases: list[tuple[str, str, str, str]] = []
         self._links: dict[tuple[str, str, str, str], int] = {}
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
+        self._keyed = {
+            name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
+        }
         self._key = runs.secret_key(tx)
         self._graves = tx.run(select(tables.tombstones.c.digest).limit(1)).first() is not None
         self._look_up(rows)
@@ -125,15 +126,14 @@ class _Chunk:
 
     def _look_up_matches(self, source: Source, sightings: Sequence[Sighting]) -> None:
         for plan, reader in source.readers:
+            where, entity = (source.system, source.object), plan.entity.name
+            new = [s for s in sightings if not s.deleted and (*where, s.id, entity) not in self._links]
             keys: set[str] = set()
-            for s in sightings:
-                if (
-                    not s.deleted
-                    and (source.system, source.object, s.id, plan.entity.name) not in self._links
-                ):
-                    keys.update(
-                        matching.keys(plan, _values(plan, reader.read(s.fields, s.complete, self.references)))
-                    )
+            for s in new:
+                keys.update(
+                    matching.keys(plan, _values(plan, reader.read(s.fields, s.complete, self.references)))
+                )
+            self.ws.reserve("links", len(new))
             stored = records.by_keys(self.tx, plan.entity.name, sorted(keys))
             self.ws.load({id_ for ids in stored.values() for id_ in ids})
             for key, ids in stored.items():
@@ -237,7 +237,7 @@ class _Chunk:
         record_id = found.record or ws.new_record(entity)
         self._attach(case, record_id, link, found)
         self.references[source.system, entity, external_id] = record_id
-        self.linked.append((source.system, entity, external_id))
+        ws.linked.append((source.system, entity, external_id))
         return False, link.n
 
     def _queue(self, case: Case, link: LinkState, found: matching.Match, *, known: bool) -> None:
@@ -304,8 +304,10 @@ class _Chunk:
             ws.count("superseded", source.system, source.object, result.superseded)
         ws.put_link(result.link, record_id, case.plan.entity.name)
         self._pend(case, n)
-        judge(ws, case, n, result.edits, link.consent)
-        ws.remember_keys(record_id)
+        if result.edits:
+            judge(ws, case, n, result.edits, link.consent)
+            if any(edit.field in self._keyed[case.plan.entity.name] for edit in result.edits):
+                ws.remember_keys(record_id)
         return True
 
     def _pend(self, case: Case, n: int) -> None:
@@ -348,27 +350,9 @@ class _Chunk:
             current = [n for n in numbers if n in self.ws.home or n in self.ws.queued]
             self.ws.fingerprints[key] = (bytes.fromhex(s.fingerprint), min(current, default=0))
 
-    def wake_references(self) -> None:
-        """Links that referred to what has just been linked see their reference as if for the first time."""
-        by_target: dict[tuple[str, str], list[str]] = {}
-        for system, entity, external_id in self.linked:
-            by_target.setdefault((system, entity), []).append(external_id)
-        for (system, entity), external_ids in by_target.items():
-            waiting = records.take_pending(self.tx, system, entity, external_ids)
-            for link, _, owner in records.link_states(self.tx, waiting).values():
-                reader = self.engine.plans[owner].readers[system]
-                names = [
-                    name
-                    for name, members in reader.fields.items()
-                    if any(m.spec.entity == entity for m in members)
-                ]
-                s = held_sighting(self.engine, reader, link, names)
-                if s.fields and link.external_id is not None:
-                    queues.stage(self.tx, queues.LIVE, system, link.object, [s])
 
-
-def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Any]:
-    return flat(plan, {name: one.value for name, one in seen.items() if not one.invalid})
+def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Value]:
+    return matching.key_values(plan, lambda name: seen[name].value if name in seen else None)
 
 
 # ------------------------------------------------------------------------------------------ deriving anew

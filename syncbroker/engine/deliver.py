@@ -27,6 +27,7 @@ from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Retry
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Push, Row, Sighting
+from syncbroker.store.records import FAR
 from syncbroker.store.runs import Breaker
 
 CLAIM = 100
@@ -95,7 +96,8 @@ def _breaker(engine: Engine, system: str, value: Breaker) -> None:
 def deliver_some(engine: Engine, system: str) -> Delivered:
     """One round: settle what is open, then claim and write one batch of each operation."""
     done = Delivered()
-    done.moved += doubt.settle_open(engine, system)
+    done.moved, made = doubt.settle_open(engine, system)
+    done.written.update(made)
     claims = claim(engine, system)
     done.moved += len(claims)
     for batch in _batches(claims):
@@ -144,12 +146,9 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
         wanted = owed.creates.get(row.system, {}) if row.op == "create" else owed.updates.get(row.link, {})
         values, raw = _render(reader, wanted, externals)
         if not values:
-            if (
-                wanted
-            ):  # only references that have no counterpart there yet: the counterpart's create comes first
-                ws.outbox[row.link] = replace(
-                    row, due=ws.now + 5_000_000, error="waits for what it refers to"
-                )
+            if wanted:  # only references to what this system does not have yet: `wake_waiting` when it has
+                waiting = replace(row, state="waiting", due=FAR, error="waits for what it refers to")
+                ws.outbox[row.link] = waiting
             else:
                 ws.touch(record_id)
             return None

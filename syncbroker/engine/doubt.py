@@ -6,6 +6,7 @@ on its way, so it stays in `sent`, and what is seen instead competes. A create i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -24,12 +25,15 @@ REQUEST_LIFE: Micros = 300_000_000
 """The longest time after which a request that got no answer may still take effect."""
 
 
-def settle_open(engine: Engine, system: str) -> int:
-    """Jobs that may be done, writes in doubt, and claims whose worker died. Returns how many moved."""
+def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, str]]]:
+    """Jobs that may be done, writes in doubt, and claims whose worker died.
+
+    Returns how many moved, and how many writes jobs turned out to have made, by (system, operation).
+    """
     with engine.store.write() as tx:
         rows = queues.outbox_due(tx, system, ["pending", "unknown", "claimed"], engine.now(), 100)
         claims = _reclaim(engine, tx, rows)
-    moved = 0
+    moved, made = 0, Counter[tuple[str, str]]()
     jobs: dict[tuple[str, str], list[Claim]] = {}
     doubts: dict[tuple[str, str], list[Claim]] = {}
     for one in claims:
@@ -40,10 +44,13 @@ def settle_open(engine: Engine, system: str) -> int:
                 (one.source.object, "create" if one.row.op == "create" else "change"), []
             ).append(one)
     for (_, job), batch in jobs.items():
-        moved += _settle_job(engine, batch, job)
+        settled = _settle_job(engine, batch, job)
+        if settled is not None:
+            moved += len(batch)
+            made[system, batch[0].write.op] += settled
     for (_, op), batch in doubts.items():
         moved += _settle_creates(engine, batch) if op == "create" else _settle_changes(engine, batch)
-    return moved
+    return moved, made
 
 
 def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
@@ -74,7 +81,8 @@ def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
     return claims
 
 
-def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int:
+def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
+    """How many of its writes were applied, or None while it is running."""
     source = batch[0].source
     begun = engine.now()
     connector = engine.connectors[source.system]
@@ -84,20 +92,19 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int:
             for one in batch:
                 due = engine.now() + min(JOB_POLL * 2 ** min(one.row.attempts, 5), 30_000_000)
                 queues.save_outbox(tx, [replace(one.row, due=due, attempts=one.row.attempts + 1)])
-        return 0
+        return None
     by_key = {receipt.key: receipt for receipt in done}
     lost = [
         Receipt(key=one.write.key, status="unknown", message="the job does not mention it") for one in batch
     ]
     pairs = [(one, by_key.get(one.write.key, spare)) for one, spare in zip(batch, lost, strict=True)]
-    settle.receipts(engine, source, pairs, begun)
-    return len(batch)
+    return settle.receipts(engine, source, pairs, begun)
 
 
 def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
     """Look for what may have been created; only what is certainly not there becomes due again."""
     for one in batch:
-        found = settle.find(engine, one)
+        found = settle.find(engine, one, doubtful=True)
         with engine.store.write() as tx:
             ws = settle.opened(engine, tx, [one])
             if found:

@@ -36,7 +36,10 @@ def quiet(_count: int) -> None:
 
 @dataclass
 class Read:
-    """What one reading of an object found. `run` is to be decided; `whole`: everything was read, and provably so."""
+    """What one reading of an object found. `run` is to be decided; `whole`: everything was read, and provably so.
+
+    `sweep`: everything was compared, whatever that proves.
+    """
 
     run: int
     source: Source
@@ -45,6 +48,7 @@ class Read:
     whole: bool = False
     first: bool = False
     cursor: str | None = None
+    sweep: bool = False
 
 
 # ------------------------------------------------------------------------------------------------- pulling
@@ -215,7 +219,7 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
             Cursor(
                 cursor=result.cursor,
                 first_read=now if opens else at.first_read,
-                swept=at.swept,
+                swept=now if result.sweep or result.whole else at.swept,
                 pulled=now,
                 rules=result.source.rules if result.whole else at.rules,
             ),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 from msgspec.structs import replace
 
 from syncbroker.core.observe import Edit, Look
 from syncbroker.core.plan import ABSENT, Plan, Reader, Seen, pick
 from syncbroker.core.resolve import Question, Verdict, resolve
-from syncbroker.core.state import NOTHING, UNSEEN, LinkState
+from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Empty, Type
 from syncbroker.engine import Engine, Source
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import records
 from syncbroker.store.database import Tx
-from syncbroker.store.decisions import Cause, Outcome, ReviewKind
+from syncbroker.store.decisions import Cause, Outcome
 from syncbroker.store.queues import Sighting
 
 
@@ -31,7 +31,7 @@ class Case:
     sighting: Sighting
     seen: dict[str, Seen]
 
-    @property
+    @cached_property
     def cause(self) -> Cause:
         return Cause(self.sighting.via, self.sighting.event, self.sighting.ended)
 
@@ -50,28 +50,6 @@ class Case:
             consent=s.consent,
             field_times=s.field_times or {},
         )
-
-
-def held_sighting(engine: Engine, reader: Reader, link: LinkState, names: Iterable[str]) -> Sighting:
-    """What a link is known to hold, as if it were observed just now: for looking at it anew."""
-    fields: dict[str, Any] = {}
-    for name in names:
-        state = link.fields.get(name)
-        if state is not None:
-            members = reader.fields[name]
-            raws = [state.raw] if len(members) == 1 else state.raw or [None] * len(members)
-            fields.update({one.path: raw for one, raw in zip(members, raws, strict=True)})
-    stamp = link.order if engine.sources[link.system, link.object].spec.stamp else None
-    return Sighting(
-        id=link.external_id or "",
-        fields=fields,
-        complete=False,
-        stamp=stamp,
-        begun=link.seen,
-        ended=link.seen,
-        via="reference",
-        consent=link.consent,
-    )
 
 
 def look_up_references(
@@ -102,13 +80,21 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
 
     `consent_before`: the consent evidence that the link showed before this observation.
     """
-    record_id, plan = ws.home[n], case.plan
+    record_id, plan, link = ws.home[n], case.plan, ws.link(n)
+    golden = ws.records[record_id].golden
+    live = {one.system for one in ws.records[record_id].links if one.primary and one.status == "live"}
+    states: dict[str, FieldState] = {}
     for edit in edits:
         ws.close(edit.before.review, "another value came")
-        question = _question(ws, case, n, edit, consent_before)
         rule = plan.fields[edit.field].rule
+        linked: tuple[str, ...] = ()
+        if rule.policy == "enforce":
+            linked = tuple(s for s in rule.rank if s in live and plan.readers[s].pulls(edit.field))
+        question = _question(case, link, edit, golden.get(edit.field, NOTHING), linked, consent_before)
         verdict = resolve(rule, question)
-        review = _carry_out(ws, n, edit, question, verdict)
+        after, review = _carry_out(ws, record_id, link, edit, question, verdict)
+        if after is not link.fields.get(edit.field):
+            states[edit.field] = after
         ws.add(
             record_id,
             Outcome(
@@ -117,42 +103,44 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
                 system=question.system,
                 link=n,
                 policy=rule.policy,
-                place=ws.engine.place(plan, rule.line),
+                place=plan.places[edit.field],
                 why=verdict.why,
                 winner=verdict.winner,
-                before=question.golden.value,
                 after=verdict.golden.value,
-                golden=verdict.golden,
                 question=question,
                 cause=case.cause,
                 review=review,
             ),
         )
+    if states:
+        ws.put_link(replace(link, fields={**link.fields, **states}), record_id, plan.entity.name)
 
 
-def _question(ws: Workspace, case: Case, n: int, edit: Edit, consent_before: str | None) -> Question:
-    plan, reader, s = case.plan, case.reader, case.sighting
-    record, link, rule = ws.records[ws.home[n]], ws.link(n), plan.fields[edit.field].rule
-    seen, before = edit.seen, edit.before
+def _question(
+    case: Case,
+    link: LinkState,
+    edit: Edit,
+    golden: Golden,
+    linked: tuple[str, ...],
+    consent_before: str | None,
+) -> Question:
+    reader, s, seen, before = case.reader, case.sighting, edit.seen, edit.before
     empty = ""
     if seen.value is None and not seen.invalid:
         empty = Empty.PLACEHOLDER if seen.placeholder else Empty.CLEARED
-    linked = {
-        one.system
-        for one in record.links
-        if one.primary and one.status == "live" and plan.readers[one.system].pulls(edit.field)
-    }
     fresh_consent = s.consent is not None and s.consent != consent_before
-    guarded = any(one.path == case.source.spec.consent_path for one in reader.fields[edit.field])
+    guarded = fresh_consent and any(
+        one.path == case.source.spec.consent_path for one in reader.fields[edit.field]
+    )
     return Question(
         system=link.system,
-        pull=reader.pulls(edit.field) and link.primary,
-        can_push=reader.pushes(edit.field) and link.primary,
+        pull=link.primary and reader.pulls(edit.field),
+        can_push=link.primary and reader.pushes(edit.field),
         raw=seen.raw if seen.raw != seen.value else None,
         value=seen.value,
         invalid=seen.invalid,
         empty=empty,
-        golden=record.golden.get(edit.field, NOTHING),
+        golden=golden,
         held=before.value,
         seen_before=not edit.first,
         base=before.base,
@@ -162,34 +150,30 @@ def _question(ws: Workspace, case: Case, n: int, edit: Edit, consent_before: str
         late=edit.late,
         unsure=s.unsure,
         sweep=s.via == "sweep",
-        linked=tuple(system for system in rule.rank if system in linked),
-        consent=fresh_consent and guarded,
+        linked=linked,
+        consent=guarded,
         actor=s.actor,
         seen=s.ended,
     )
 
 
-def _carry_out(ws: Workspace, n: int, edit: Edit, q: Question, verdict: Verdict) -> int:
-    """The review that the verdict opened or renewed, or 0."""
-    record_id = ws.home[n]
+def _carry_out(
+    ws: Workspace, record_id: str, link: LinkState, edit: Edit, q: Question, verdict: Verdict
+) -> tuple[FieldState, int]:
+    """The field's state on its link afterwards, and the review that the verdict opened or renewed (or 0)."""
+    state = link.fields.get(edit.field, UNSEEN)
     entity = ws.records[record_id].entity
     golden, review = verdict.golden, 0
     if verdict.ask and verdict.kind == "conflict_queued":
+        body = {"candidates": golden.frozen or {}, "why": verdict.why}
         review = ws.ask(
-            "conflict",
-            entity=entity,
-            record_id=record_id,
-            field=edit.field,
-            number=golden.review,
-            body={"candidates": golden.frozen or {}, "why": verdict.why},
+            "conflict", entity=entity, record_id=record_id, field=edit.field, number=golden.review, body=body
         )
         golden = replace(golden, review=review)
     elif verdict.closes:
         ws.close(q.golden.review, "agreed")
     if golden != q.golden:
         ws.put_golden(record_id, edit.field, golden)
-    link = ws.link(n)
-    state = link.fields.get(edit.field, UNSEEN)
     if verdict.base_moves:
         state = replace(state, met=True, base=golden.value)
     if verdict.let_stand:
@@ -197,22 +181,15 @@ def _carry_out(ws: Workspace, n: int, edit: Edit, q: Question, verdict: Verdict)
     if verdict.block:
         state = replace(state, blocked=True)
     if verdict.kind in ("rejected", "edit_proposed"):
-        kind: ReviewKind = "invalid" if verdict.kind == "rejected" else "proposal"
+        seen = edit.seen
         review = ws.ask(
-            kind,
+            "invalid" if verdict.kind == "rejected" else "proposal",
             entity=entity,
             record_id=record_id,
-            link=n,
+            link=link.n,
             field=edit.field,
             system=link.system,
-            body={
-                "raw": edit.seen.raw,
-                "value": edit.seen.value,
-                "golden": q.golden.value,
-                "why": verdict.why,
-            },
+            body={"raw": seen.raw, "value": seen.value, "golden": q.golden.value, "why": verdict.why},
         )
         state = replace(state, review=review)
-    if state != link.fields.get(edit.field, UNSEEN):
-        ws.put_link(replace(link, fields={**link.fields, edit.field: state}), record_id, entity)
-    return review
+    return state, review

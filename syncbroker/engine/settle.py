@@ -96,20 +96,28 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
     return sure
 
 
-def find(engine: Engine, one: Claim) -> list[Sighting]:
-    """Records that the vendor has under any of the keys by which the mapping links at once."""
+def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting]:
+    """Records that the vendor has under the keys by which the mapping links at once, first key first.
+
+    `doubtful`: a create may have happened already, so the broker's own stamp is asked for first.
+    """
     connector, spec = engine.connectors[one.source.system], one.source.spec
-    found: dict[str, Sighting] = {}
+    asked: list[dict[str, object]] = []
+    if doubtful and spec.stamp_path:
+        asked.append({spec.stamp_path: one.record_id})
     for rule in one.plan.entity.match:
         paths = [one.reader.fields[name][0].path for name in rule.on if name in one.reader.fields]
         raws = {path: one.write.values[path] for path in paths if path in one.write.values}
-        if rule.then != "link" or len(raws) != len(rule.on) or not set(raws) <= set(spec.keys):
-            continue
+        if rule.then == "link" and len(raws) == len(rule.on) and set(raws) <= set(spec.keys):
+            asked.append(raws)
+    found: dict[str, Sighting] = {}
+    for keys in asked:
         begun = engine.now()
-        items = connector.find(one.source.object, raws, one.source.paths)
-        for item in items:
+        for item in connector.find(one.source.object, keys, one.source.paths):
             if not item.deleted:
                 found[item.id] = ingest.sighting(one.source, item, begun, engine.now(), "read")
+        if found:
+            break
     return list(found.values())
 
 
@@ -142,6 +150,7 @@ def exists(ws: Workspace, one: Claim, found: Sequence[Sighting]) -> None:
         one.record_id,
         Outcome(kind="linked", system=source.system, link=link.n, why=why, cause=Cause("write", at=ws.now)),
     )
+    ws.linked.append((source.system, entity, seen.id))
     queues.stage(ws.tx, queues.LIVE, source.system, source.object, [seen])
 
 
@@ -233,8 +242,7 @@ def confirmed(
         if shown.aliases:
             records.save_aliases(ws.tx, [(*key[:2], alias, key[2]) for alias in shown.aliases])
     if one.write.op == "create":
-        waiting = records.take_pending(ws.tx, one.source.system, entity, [str(external_id)])
-        ws.count("woken_reference", one.source.system, one.source.object, len(waiting))
+        ws.linked.append((one.source.system, entity, str(external_id)))
     queues.wake(ws.tx, *key[:2], [key[2], str(one.link.external_id)])
 
 

@@ -22,7 +22,7 @@ def sweep(engine: Engine, source: Source, progress: Progress = ingest.quiet) -> 
     with engine.store.write() as tx:
         at = runs.cursor(tx, source.system, source.object)
         run = runs.begin(tx, "sweep", source.system, source.object, engine.now())
-    result = Read(run, source, first=at.first_read is None, cursor=at.cursor)
+    result = Read(run, source, first=at.first_read is None, cursor=at.cursor, sweep=True)
     seen = bytearray()
     try:
         pages = connector.scan(source.object, source.paths)

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from syncbroker.core import fanout
-from syncbroker.core.match import Key, keys
-from syncbroker.core.plan import Plan, flat
-from syncbroker.core.state import LinkState, Record
-from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, owing
+from syncbroker.core.match import Key, key_values, keys
+from syncbroker.core.plan import Plan
+from syncbroker.core.state import Golden, LinkState, Record
+from syncbroker.core.types import Micros
+from syncbroker.engine import Engine, owing, waking
 from syncbroker.store import decisions, queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
@@ -39,15 +39,17 @@ class Workspace:
         self.stale_fingerprints: set[tuple[str, str, str]] = set()
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
+        self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self._before: dict[str, Record] = {}
         self._touched: dict[str, None] = {}
-        self._golden: set[tuple[str, str]] = set()
+        self._golden: dict[str, set[str]] = {}
         self.stored: set[int] = set()
         self._dirty: set[int] = set()
         self._dropped: set[int] = set()
         self._opened: dict[int, Review] = {}
         self._renewed: dict[int, dict[str, Any]] = {}
         self._closed: dict[int, str] = {}
+        self._numbers: dict[str, list[int]] = {}
 
     # -------------------------------------------------------------------------------------------- in
 
@@ -58,11 +60,10 @@ class Workspace:
         records.lock(self.tx, wanted)
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)
-            self._before[id_] = record
+            self._before[id_] = Record(id_, record.entity, dict(record.golden), dict(record.by_number))
             self.records[id_] = refresh(plan, record) if plan else record
-            for link in record.links:
-                self.home[link.n] = id_
-                self.stored.add(link.n)
+            self.home.update(dict.fromkeys(record.by_number, id_))
+            self.stored.update(record.by_number)
 
     def load_queued(self, numbers: Sequence[int]) -> None:
         for n, (state, record_id, entity) in records.link_states(self.tx, numbers).items():
@@ -74,15 +75,14 @@ class Workspace:
         return self.engine.plans[self.records[record_id].entity]
 
     def link(self, n: int) -> LinkState:
-        if n in self.queued:
-            return self.queued[n][0]
-        return next(link for link in self.records[self.home[n]].links if link.n == n)
+        home = self.home.get(n)
+        return self.queued[n][0] if home is None else self.records[home].by_number[n]
 
     # ------------------------------------------------------------------------------------------- changes
 
     def new_record(self, entity: str) -> str:
         id_ = str(uuid7())
-        self.records[id_] = Record(id_, entity)
+        self.records[id_] = Record(id_, entity, {}, {})
         self._touched[id_] = None
         return id_
 
@@ -90,27 +90,34 @@ class Workspace:
         self._touched[record_id] = None
 
     def new_number(self, name: str) -> int:
-        return self.tx.numbers(name, 1)[0]
+        """The next number of a sequence, of those set aside by `reserve` first."""
+        set_aside = self._numbers.setdefault(name, [])
+        if not set_aside:
+            self.reserve(name, 1)
+        return set_aside.pop()
+
+    def reserve(self, name: str, count: int) -> None:
+        """Set numbers aside in one go, for a transaction that will need about so many."""
+        if count:
+            self._numbers.setdefault(name, []).extend(reversed(self.tx.numbers(name, count)))
 
     def put_link(self, link: LinkState, record_id: str | None, entity: str) -> None:
         """Save a link's new state on its record, moving it there from wherever it was."""
-        link = replace(link, rules=self.engine.plans[entity].version)
-        self._dirty.add(link.n)
-        old = self.home.get(link.n)
+        version = self.engine.mapping.version
+        if link.rules != version:
+            link = replace(link, rules=version)
+        n = link.n
+        self._dirty.add(n)
+        old = self.home.get(n)
         if old is not None and old != record_id:
-            self._remove(link.n, old)
+            self._remove(n, old)
         if record_id is None:
-            self.queued[link.n] = (link, entity)
+            self.queued[n] = (link, entity)
             return
-        self.queued.pop(link.n, None)
-        record = self.records[record_id]
-        if self.home.get(link.n) == record_id:
-            links = tuple(link if one.n == link.n else one for one in record.links)
-        else:
-            links = (*record.links, link)
-        self.home[link.n] = record_id
-        self.records[record_id] = replace(record, links=links)
-        self.touch(record_id)
+        self.queued.pop(n, None)
+        self.home[n] = record_id
+        self.records[record_id].by_number[n] = link
+        self._touched[record_id] = None
 
     def drop_link(self, n: int) -> LinkState:
         """End a link: its row, its pending writes and its fingerprint go."""
@@ -127,14 +134,14 @@ class Workspace:
         return link
 
     def _remove(self, n: int, record_id: str) -> None:
-        record = self.records[record_id]
-        self.records[record_id] = replace(record, links=tuple(link for link in record.links if link.n != n))
+        del self.records[record_id].by_number[n]
         self.touch(record_id)
 
-    def put_golden(self, record_id: str, name: str, golden: Any) -> None:
-        record = self.records[record_id]
-        self.records[record_id] = replace(record, golden={**record.golden, name: golden})
-        self._golden.add((record_id, name))
+    def put_golden(self, record_id: str, name: str, golden: Golden) -> None:
+        known = self.records[record_id].golden.get(name)
+        self.records[record_id].golden[name] = golden
+        if known is None or golden.value != known.value or golden.frozen != known.frozen:
+            self._golden.setdefault(record_id, set()).add(name)
         self.touch(record_id)
 
     def add(self, record_id: str, outcome: Outcome) -> None:
@@ -180,13 +187,6 @@ class Workspace:
 
     # ------------------------------------------------------------------------------------------- keys
 
-    def hits(self, plan: Plan, found: Sequence[Key]) -> dict[Key, list[str]]:
-        """Record ids per match key, as they are now in this transaction. Loads those records."""
-        entity = plan.entity.name
-        stored = records.by_keys(self.tx, entity, found)
-        self.load({id_ for ids in stored.values() for id_ in ids})
-        return self.current_hits(plan, found, stored)
-
     def current_hits(
         self, plan: Plan, found: Sequence[Key], stored: dict[Key, list[str]]
     ) -> dict[Key, list[str]]:
@@ -213,14 +213,11 @@ class Workspace:
 
     def finish(self) -> dict[str, int]:
         """Derive, then write everything. Returns outcomes by kind."""
-        stepped: set[int] = set()
         for id_ in self._touched:
-            record = fanout.step(self.records[id_])
-            if record is not self.records[id_]:
-                before = {link.n: link for link in self.records[id_].links}
-                stepped.update(link.n for link in record.links if before[link.n] is not link)
-                self.records[id_] = record
-        self._dirty |= stepped
+            record = self.records[id_]
+            for link in fanout.step(record):
+                record.by_number[link.n] = link
+                self._dirty.add(link.n)
         owing.derive(self, self._touched)
         kinds = self._write_decisions()
         touched = [self.records[id_] for id_ in self._touched]
@@ -239,6 +236,7 @@ class Workspace:
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
         runs.count(self.tx, self.counts)
+        waking.wake(self)
         return kinds
 
     def _write_decisions(self) -> dict[str, int]:
@@ -248,13 +246,8 @@ class Workspace:
         made, kinds = [], Counter[str]()
         for number, (record_id, outcomes) in zip(numbers, self.outcomes.items(), strict=True):
             record = self.records[record_id]
-            fresh = {
-                name: replace(golden, decision=number)
-                for name, golden in record.golden.items()
-                if (record_id, name) in self._golden
-            }
-            if fresh:
-                self.records[record_id] = replace(record, golden={**record.golden, **fresh})
+            for name in self._golden.get(record_id, ()):
+                record.golden[name] = replace(record.golden[name], decision=number)
             kinds.update(outcome.kind for outcome in outcomes)
             made.append(
                 Decision(
@@ -299,18 +292,14 @@ class Workspace:
 
 def record_keys(plan: Plan, record: Record) -> set[Key]:
     """The match keys under which a record is found: of its golden values, and of what each link holds."""
-    names = {name for rule in plan.entity.match for name in rule.on}
-    if not names:
-        return set()
-    found = set(keys(plan, flat(plan, {name: golden.value for name, golden in record.golden.items()})))
-    tried: list[dict[str, Value]] = []
-    for link in record.links:
-        held = flat(plan, {name: state.value for name, state in link.fields.items()})
-        part = {name: held.get(name) for name in names}
+    golden = record.golden
+    tried = [key_values(plan, lambda name: golden[name].value if name in golden else None)]
+    for link in record.by_number.values():
+        fields = link.fields
+        part = key_values(plan, lambda name, fields=fields: fields[name].value if name in fields else None)  # type: ignore[misc]  # a bound default
         if part not in tried:
             tried.append(part)
-            found.update(keys(plan, part))
-    return found
+    return {key for part in tried for key in keys(plan, part)}
 
 
 def refresh(plan: Plan, record: Record) -> Record:
@@ -320,11 +309,9 @@ def refresh(plan: Plan, record: Record) -> Record:
     """
     if all(link.rules in (plan.version, "") for link in record.links):
         return record
-    links = []
     for link in record.links:
         reader = plan.readers.get(link.system)
         if reader is None or link.rules in (plan.version, ""):
-            links.append(link)
             continue
         states = {}
         for name, state in link.fields.items():
@@ -338,6 +325,7 @@ def refresh(plan: Plan, record: Record) -> Record:
                 continue  # the group has other members now; the next read sees it for the first time
             seen = reader.see(name, raws, {})
             states[name] = replace(state, value=seen.value, invalid=seen.invalid, equivalent=None)
-        links.append(replace(link, fields=states, rules=plan.version))
-    golden = {name: value for name, value in record.golden.items() if name in plan.fields}
-    return replace(record, links=tuple(links), golden=golden)
+        record.by_number[link.n] = replace(link, fields=states, rules=plan.version)
+    for name in [name for name in record.golden if name not in plan.fields]:
+        del record.golden[name]
+    return record

@@ -52,11 +52,20 @@ _EFFECTIVE_UNDER: Mapping[str, tuple[str, ...]] = {
     "order": ("most_restrictive",),
     "loosen_by": ("most_restrictive",),
     "monotone": ("longest", "max", "min"),
+    "authority": ("enforce", "prefer", "latest", "review", "seed", "longest", "max", "min"),
 }
 """Keys that other policies do not look at."""
 
 _GROUPED = ("enforce", "prefer", "latest", "review", "seed")
-_DECIDING = ("on_foreign_edit", "tie", "tolerance", "empty", "first_meeting")
+_DECIDING = {
+    "required": "false",
+    "on_foreign_edit": "revert",
+    "tie": "rank",
+    "tolerance": "2s",
+    "empty": "keep",
+    "first_meeting": "rank",
+}
+"""What a group shares, with the defaults."""
 
 
 def check_field(entity: WrittenEntity, field: WrittenField, findings: Findings) -> None:
@@ -129,8 +138,8 @@ def _same_decider(
         say("policy", f"their policy ({other.policy} and {first.policy})")
     if [one.text for one in first.authority] != [one.text for one in other.authority]:
         say("authority", "their authority")
-    for key in _DECIDING:
-        if first.word(key) != other.word(key):
+    for key, default in _DECIDING.items():
+        if first.word(key, default) != other.word(key, default):
             say(key, f"`{key}`")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from syncbroker.mapping.nodes import Node, Unreadable, parse
 MAX_BYTES = 1024 * 1024
 """Of one file."""
 
+_LINE_ENDS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SUFFIXES = (".yaml", ".yml")
 _SYSTEMS = ("systems.yaml", "systems.yml")
 
@@ -107,4 +109,4 @@ def _read(path: Path, file: str, problems: list[Problem]) -> Document | None:
         problems.append(stop.problem)
         return None
     problems.extend(found)
-    return Document(file, root, tuple(text.splitlines()))
+    return Document(file, root, tuple(_LINE_ENDS.split(text)))

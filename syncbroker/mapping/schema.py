@@ -24,6 +24,22 @@ Kind = Literal["systems", "entity"]
 Path = tuple[str | int, ...]
 """Where in a file: keys and list positions from the root."""
 
+
+class Gaps:
+    """The places of a file that lost something: what was cut out, and mappings that lack a key."""
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        self._places = frozenset(places)
+        self._above = {place[:n] for place in self._places for n in range(1, len(place) + 1)}
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._places
+
+    def touch(self, path: Path) -> bool:
+        """Whether something at this path, in it, or around it was lost."""
+        return path in self._above or any(path[:n] in self._places for n in range(1, len(path)))
+
+
 _EXPECTED = {
     "object": "a mapping (key: value)",
     "array": "a list",
@@ -42,11 +58,8 @@ def schema(kind: Kind) -> Mapping[str, Any]:
     return loaded
 
 
-def shape(document: Document, kind: Kind) -> tuple[Document, list[Problem], frozenset[Path]]:
-    """(the document without what does not fit, the problems, the places that lost something).
-
-    A place is the path of what was cut out, or of a mapping that lacks a key.
-    """
+def shape(document: Document, kind: Kind) -> tuple[Document, list[Problem], Gaps]:
+    """(the document without what does not fit, the problems, the places that lost something)."""
     problems: dict[tuple[int, int, str], Problem] = {}
     cut: set[Path] = set()
     short: set[Path] = set()
@@ -57,8 +70,9 @@ def shape(document: Document, kind: Kind) -> tuple[Document, list[Problem], froz
             if message:
                 problem = Problem(document.file, spot.line, spot.column, message, hint)
                 problems.setdefault((spot.line, spot.column, message), problem)
-    root = _without(document.root, frozenset(cut), ()) if cut else document.root
-    return Document(document.file, root, document.lines), sorted(problems.values()), frozenset(cut | short)
+    above = {path[:n] for path in cut for n in range(len(path))}
+    root = _without(document.root, cut, above, ())
+    return Document(document.file, root, document.lines), sorted(problems.values()), Gaps(cut | short)
 
 
 def find(root: Node, path: Path) -> Node:
@@ -173,21 +187,14 @@ def _found(node: Node) -> str:
     return "a mapping"
 
 
-def _without(node: Node, cut: frozenset[Path], path: Path) -> Node:
-    """The tree without the nodes at these paths. A list keeps its order and loses its positions."""
-    if not any(one[: len(path)] == path for one in cut):
+def _without(node: Node, cut: set[Path], above: set[Path], path: Path) -> Node:
+    """The tree without the nodes at the paths in `cut`; `above` are all paths that lead to one."""
+    if path not in above:
         return node
     if isinstance(node.value, dict):
-        kept = {
-            key: _without(member, cut, (*path, key))
-            for key, member in node.value.items()
-            if (*path, key) not in cut
-        }
-        keys = {key: node.keys[key] for key in kept}
-        return Node(kept, node.line, node.column, keys=keys, size=node.size, depth=node.depth)
-    if isinstance(node.value, list):
-        members = [
-            _without(one, cut, (*path, n)) for n, one in enumerate(node.value) if (*path, n) not in cut
-        ]
-        return Node(members, node.line, node.column, size=node.size, depth=node.depth)
-    return node
+        left = {key: (*path, key) for key in node.value if (*path, key) not in cut}
+        kept = {key: _without(node.value[key], cut, above, inner) for key, inner in left.items()}
+        return Node(kept, node.line, node.column, keys={key: node.keys[key] for key in kept})
+    places = [(*path, n) for n in range(len(node.value)) if (*path, n) not in cut]
+    members = [_without(node.value[place[-1]], cut, above, place) for place in places]
+    return Node(members, node.line, node.column)

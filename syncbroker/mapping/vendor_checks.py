@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from syncbroker.core.types import Type
 from syncbroker.mapping.facts import ObjectFacts
@@ -33,7 +34,7 @@ def check_vendor(
             if here is not None:
                 check.path(field, here)
                 check.reference(field, here, entities)
-        check.deletes()
+        check.deletes(objects)
         check.creates()
 
 
@@ -76,13 +77,17 @@ class _LinkCheck:
             self.warn(here.path, message, "a loosening from there will be reverted")
 
     def _unknown(self, here: WrittenFieldLink) -> None:
-        path = here.path.text
-        hint = closest(path, list(self.spec.fields))
+        """No such field; where there may be custom fields, only a very likely slip of the pen is worth a word."""
+        path, known = here.path.text, list(self.spec.fields)
         message = f"the {self.spec.name} of {self.system} have no field `{path}`"
         if not self.spec.open_fields:
-            self.error(here.path, message, hint)
-        elif hint.startswith("did you mean") and "." not in path:
-            self.warn(here.path, f"{message} of their own", f"{hint} Or is it a custom field?")
+            self.error(here.path, message, closest(path, known))
+        elif (
+            len(path) >= 5 and "." not in path and (close := get_close_matches(path, known, n=1, cutoff=0.8))
+        ):
+            self.warn(
+                here.path, f"{message} of their own", f"did you mean {close[0]}? Or is it a custom field?"
+            )
 
     def reference(
         self, field: WrittenField, here: WrittenFieldLink, entities: Mapping[str, WrittenEntity]
@@ -100,11 +105,21 @@ class _LinkCheck:
             )
             self.error(here.path, message, "check `entity`, or the object of that entity's link")
 
-    def deletes(self) -> None:
-        for policy, operation in (("propagate", "delete"), ("recreate", "create")):
-            if self.link.delete == policy and operation not in self.spec.batch:
-                message = f"{self.system} cannot {operation} its {self.spec.name}, so `delete: {policy}` cannot work"
-                self.error(self.link.place("delete"), message, "use detach or review")
+    def deletes(self, objects: Objects) -> None:
+        """What follows from a deletion here must be possible: in this system, or in the others."""
+        place = self.link.place("delete")
+        if self.link.delete == "recreate" and "create" not in self.spec.batch:
+            message = f"{self.system} cannot create its {self.spec.name}, so nothing can be recreated there"
+            self.error(place, message, "use detach or review")
+        if self.link.delete != "propagate":
+            return
+        for other in self.entity.links.values():
+            known = objects.get(other.system.text, {}).get(
+                other.object.text if other.object is not None else ""
+            )
+            if other is not self.link and known is not None and "delete" not in known.batch:
+                message = f"{other.system.text!r} cannot delete its {known.name}, so no deletion can go there"
+                self.error(place, message, "use detach or review")
 
     def creates(self) -> None:
         """A create needs the vendor's ability, something to send, and all that the vendor requires."""

@@ -6,13 +6,12 @@ the wrong form was cut out); `whole` says where that matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from syncbroker.core.types import Type
 from syncbroker.mapping.load import Document
 from syncbroker.mapping.nodes import Node, Spot
-from syncbroker.mapping.schema import Path
+from syncbroker.mapping.schema import Gaps
 
 NOTHING = Node({}, 0, 0)
 
@@ -105,16 +104,16 @@ def words(node: Node | None) -> tuple[Node, ...]:
     return tuple(node.each()) if node is not None else ()
 
 
-def systems_of(document: Document, gaps: frozenset[Path]) -> dict[str, WrittenSystem]:
+def systems_of(document: Document, gaps: Gaps) -> dict[str, WrittenSystem]:
     """The systems of a shaped document; `gaps` are the places that lost something."""
     systems = document.root.get("systems") or NOTHING
     return {
-        name.text: WrittenSystem(name, node.get("connector"), node, _whole(gaps, ("systems", name.text)))
+        name.text: WrittenSystem(name, node.get("connector"), node, not gaps.touch(("systems", name.text)))
         for name, node in systems.items()
     }
 
 
-def entity_of(document: Document, original: Document, gaps: frozenset[Path]) -> WrittenEntity | None:
+def entity_of(document: Document, original: Document, gaps: Gaps) -> WrittenEntity | None:
     """The entity of a shaped document; None when the file says not even its name."""
     root = document.root
     name = root.get("entity")
@@ -135,7 +134,7 @@ def entity_of(document: Document, original: Document, gaps: frozenset[Path]) -> 
     )
 
 
-def _link(system: Spot, node: Node, gaps: frozenset[Path]) -> WrittenLink:
+def _link(system: Spot, node: Node, gaps: Gaps) -> WrittenLink:
     create, delete = node.get("create"), node.get("delete")
     when = create.get("when") if create is not None else None
     return WrittenLink(
@@ -149,11 +148,11 @@ def _link(system: Spot, node: Node, gaps: frozenset[Path]) -> WrittenLink:
         when=when,
         delete=delete.text if delete is not None else "review",
         node=node,
-        whole=_whole(gaps, ("links", system.text)),
+        whole=not gaps.touch(("links", system.text)),
     )
 
 
-def _field(name: Spot, node: Node, gaps: frozenset[Path]) -> WrittenField:
+def _field(name: Spot, node: Node, gaps: Gaps) -> WrittenField:
     type_, policy, systems = node.get("type"), node.get("policy"), node.get("systems") or NOTHING
     authority: list[Node] = []
     conditional: list[Spot] = []
@@ -170,7 +169,7 @@ def _field(name: Spot, node: Node, gaps: frozenset[Path]) -> WrittenField:
         authority=tuple(authority),
         conditional=tuple(conditional),
         policy=policy.text if policy is not None else default,
-        whole=_whole(gaps, ("fields", name.text)),
+        whole=not gaps.touch(("fields", name.text)),
     )
 
 
@@ -186,7 +185,3 @@ def _field_link(system: Spot, node: Node) -> WrittenFieldLink | None:
 
 def _names(node: Node | None) -> frozenset[str]:
     return frozenset(key.text for key, _ in node.items()) if node is not None else frozenset()
-
-
-def _whole(gaps: Iterable[Path], path: Path) -> bool:
-    return not any(gap[: len(path)] == path or path[: len(gap)] == gap for gap in gaps if gap)

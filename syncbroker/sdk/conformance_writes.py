@@ -80,6 +80,7 @@ def a_deleted_record_reads_as_deleted(bench: Bench) -> None:
     expect(receipt.status == "done", f"a delete is done, it was {receipt.status}: {receipt.message}")
     bench.settle()
     found = bench.read(id, other)
+    expect(set(found) == {id, other}, "a read answers for each id it was asked for")
     expect(found[id].deleted, "a deleted record is read as deleted")
     expect(not found[other].deleted, "its neighbour is not")
     again = bench.write(Write(key="k2", op="delete", id=id))["k2"]

@@ -39,6 +39,7 @@ class ObjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     `batch`: how many writes one call takes, per operation; an operation that is missing cannot be done.
     `conditional`: writes can be made conditional on `Write.version`. `shows`: a write's answer carries all fields.
     `history`: `Connector.history` works. `events`: webhooks tell of changes. `keys`: paths that `find` can search.
+    `stamp_path`: the field that keeps `Write.stamp_id`, searchable by `find`, or "".
     `id_path`: the field that the external id is made of (Mailchimp's address), or "". `consent_path`: the field whose
     loosening needs `Item.consent`. `read_batch`: how many ids one read call takes.
     """
@@ -56,6 +57,7 @@ class ObjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     events: bool = False
     keys: tuple[str, ...] = ()
+    stamp_path: str = ""
     id_path: str = ""
     consent_path: str = ""
 

@@ -152,8 +152,9 @@ class Http:
         `path` begins with "/" (percent-encoded, may hold a query), or is a whole URL of the same scheme, host and
         port, such as the vendor's link to the next page. `params` that are None are left out; a list gives a name
         several times; they replace a query in `path`. `shape`: a type that msgspec decodes the answer to; another
-        shape is a broken answer. `changes`: the call may change something (usual: it is not repeatable). A write with
-        an idempotency key is both: it is repeated, and when no attempt was answered it ends in OutcomeUnknown.
+        shape is a broken answer; `bytes` gives the body as it came (a file). `changes`: the call may change something
+        (usual: it is not repeatable). A write with an idempotency key is both: it is repeated, and when no attempt was
+        answered it ends in OutcomeUnknown.
         """
         again = method in ("GET", "HEAD") if repeatable is None else repeatable
         call = _Call(
@@ -255,6 +256,8 @@ class Http:
         return b"".join(pieces)
 
     def _decoded(self, call: _Call, body: bytes | None) -> Any:
+        if call.shape is bytes:
+            return body or b""
         if not body and call.shape is Any:
             return None
         try:

@@ -13,38 +13,12 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import select
 
-from syncbroker.core.resolve import Kind, Question
-from syncbroker.core.state import Golden
 from syncbroker.core.types import Micros
-from syncbroker.store import tables
+from syncbroker.store import packing, tables
 from syncbroker.store.database import Tx
+from syncbroker.store.packing import Cause, Outcome
 
-
-class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What made the broker look: `via` webhook, poll, sweep, first_read, write, reference, mapping, person."""
-
-    via: str
-    event: str = ""
-    at: Micros = 0
-
-
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One field's (or identity's, or deletion's) outcome. `place` is file:line of the rule, `question` its inputs."""
-
-    kind: Kind
-    field: str = ""
-    system: str = ""
-    link: int = 0
-    policy: str = ""
-    place: str = ""
-    why: str = ""
-    winner: str = ""
-    before: Any = None
-    after: Any = None
-    golden: Golden | None = None
-    question: Question | None = None
-    cause: Cause | None = None
-    review: int = 0
+__all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +55,6 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     person: str | None = None
 
 
-_outcomes = msgspec.json.Decoder(list[Outcome])
 _encode = msgspec.json.Encoder().encode
 _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping", "body"]
 
@@ -110,7 +83,7 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
                 d.at,
                 d.actor,
                 d.mapping,
-                _encode(d.outcomes).decode(),
+                packing.pack(d.outcomes),
             )
             for d in decisions
         ],
@@ -181,7 +154,7 @@ def _decision(row: Any) -> Decision:
         at=row.at,
         actor=row.actor,
         mapping=row.mapping,
-        outcomes=_outcomes.decode(row.body),
+        outcomes=packing.unpack(row.body),
     )
 
 

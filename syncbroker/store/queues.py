@@ -83,6 +83,11 @@ def take(tx: Tx, run: int, now: Micros, limit: int) -> list[Waiting]:
     return [Waiting(row[0], row[1], row[2], _sighting.decode(row[3])) for row in tx.run(query)]
 
 
+def is_due(tx: Tx, run: int, now: Micros) -> bool:
+    i = tables.inbox.c
+    return tx.run(select(i.id).where(i.run == run, i.due <= now).limit(1)).first() is not None
+
+
 def finish(tx: Tx, numbers: Sequence[int]) -> None:
     tx.delete(tables.inbox, ["id"], [(n,) for n in numbers])
 
@@ -202,6 +207,13 @@ def drop_outbox(tx: Tx, links: Sequence[int]) -> None:
     tx.delete(tables.outbox, ["link"], [(n,) for n in links])
 
 
+def wake_waiting(tx: Tx, system: str) -> None:
+    """Something new is linked in a system: writes that waited to refer to it may go."""
+    o = tables.outbox.c
+    waiting = (o.system == system) & (o.state == "waiting") & (o.op == "update")
+    tx.run(tables.outbox.update().where(waiting).values(state="due", due=0))
+
+
 def expire_claims(tx: Tx) -> None:
     """No worker is alive: the outcome of every claimed write is unknown from now on."""
     tx.run(tables.outbox.update().where(tables.outbox.c.state == "claimed").values(state="unknown", due=0))
@@ -286,9 +298,19 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
 
 
-def new_deliveries(tx: Tx, limit: int) -> list[int]:
+def new_deliveries(tx: Tx, limit: int) -> list[tuple[int, str]]:
+    """(number, system) of those that nobody has dealt with, oldest first."""
     d = tables.deliveries.c
-    return [row[0] for row in tx.run(select(d.id).where(d.state == "new").order_by(d.id).limit(limit))]
+    query = select(d.id, d.system).where(d.state == "new").order_by(d.id).limit(limit)
+    return [(row[0], row[1]) for row in tx.run(query)]
+
+
+def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
+    """A delivery came once more: deal with the stored one again, if that was done. Its number."""
+    d = tables.deliveries
+    same = (d.c.system == system) & (d.c.dedupe == dedupe)
+    row = tx.run(d.update().where(same).values(state="new", error=None).returning(d.c.id)).first()
+    return row[0] if row else None
 
 
 def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:

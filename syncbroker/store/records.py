@@ -24,13 +24,13 @@ FAR = 2**62
 def load(tx: Tx, ids: Iterable[str]) -> dict[str, Record]:
     """Whole records with all their links, by record id. Unknown ids are left out."""
     wanted = list(dict.fromkeys(ids))
-    links: dict[str, list[LinkState]] = {}
-    for record_id, state in tx.lookup(tables.links, ["record_id", "state"], "record_id", wanted):
-        links.setdefault(record_id, []).append(_link.decode(state))
+    links: dict[str, dict[int, LinkState]] = {}
+    for record_id, n, state in sorted(
+        tx.lookup(tables.links, ["record_id", "n", "state"], "record_id", wanted)
+    ):
+        links.setdefault(record_id, {})[n] = _link.decode(state)
     return {
-        id_: Record(
-            id_, entity, _golden.decode(golden), tuple(sorted(links.get(id_, ()), key=lambda link: link.n))
-        )
+        id_: Record(id_, entity, _golden.decode(golden), links.get(id_, {}))
         for id_, entity, golden in tx.lookup(tables.records, ["id", "entity", "golden"], "id", wanted)
     }
 

@@ -1,1 +1,1 @@
-"""What the broker answers over HTTP."""
+"""The ways in over HTTP. `app` puts the routes together; `webhooks` takes what vendors deliver; `server` listens."""

@@ -102,7 +102,9 @@ def test_empty_tags_are_an_empty_list() -> None:
 
 
 def test_the_parts_of_an_empty_amount_are_null() -> None:
-    assert compile_condition("record.amount.minor == null && record.amount.currency == null", FIELDS).holds({})
+    assert compile_condition("record.amount.minor == null && record.amount.currency == null", FIELDS).holds(
+        {}
+    )
 
 
 def test_values_that_the_condition_does_not_name_do_not_matter() -> None:
@@ -117,7 +119,11 @@ def test_values_that_the_condition_does_not_name_do_not_matter() -> None:
         ("!record.active", {}, "a value that it uses is empty"),
         ("record.email.startsWith('a')", {}, "a value that it uses is empty"),
         ("record.seats / 0 == 1", RECORD, "divide by zero"),
-        ("timestamp(record.email) > timestamp(record.since)", RECORD, "String to Timestamp conversion failed"),
+        (
+            "timestamp(record.email) > timestamp(record.since)",
+            RECORD,
+            "String to Timestamp conversion failed",
+        ),
     ],
 )
 def test_a_condition_that_ends_in_an_error_does_not_hold_and_says_why(
@@ -139,11 +145,23 @@ def test_a_reason_quotes_no_value() -> None:
     ("text", "line", "column", "message", "hint"),
     [
         ("record.emial == 'x'", 1, 1, "unknown field 'emial' in a condition", "did you mean email?"),
-        ("record.seats > 3 &&\n  record.zzz == 'x'", 2, 3, "unknown field 'zzz' in a condition", "known fields: email"),
+        (
+            "record.seats > 3 &&\n  record.zzz == 'x'",
+            2,
+            3,
+            "unknown field 'zzz' in a condition",
+            "known fields: email",
+        ),
         ("record.seats > 'x'", 1, 14, "> does not fit a number and a text", "one kind"),
         ("record.score > 2", 1, 14, "> does not fit a decimal number and a number", "2.0, not 2"),
         ("record.tags == null", 1, 13, "== does not fit a list and null", "size(record.name) == 0"),
-        ("record.since > timestamp('2024-01-01T00:00:00Z')", 1, 14, "> does not fit a text and a timestamp", "are texts"),
+        (
+            "record.since > timestamp('2024-01-01T00:00:00Z')",
+            1,
+            14,
+            "> does not fit a text and a timestamp",
+            "are texts",
+        ),
         ("record.amount > 5", 1, 1, "'amount' is an amount with two parts", "record.amount.minor"),
         ("has(record.email)", 1, 1, "has() is not available", "record.name != null"),
         ("record == null", 1, 1, "record is only used with a field", "record.name"),

@@ -32,7 +32,8 @@ SPECS: dict[str, ValueSpec] = {
     "money in cents": ValueSpec(type=Type.MONEY, transforms=("minor_units",)),
     "money as text": ValueSpec(type=Type.MONEY, currency="EUR", transforms=("major_units",)),
     "company with aliases": ValueSpec(
-        type=Type.COMPANY_NAME, aliases=(("acme", "ACME Holdings"), ("ACME Holdings", "Apex"), ("x", "Acme Ltd"))
+        type=Type.COMPANY_NAME,
+        aliases=(("acme", "ACME Holdings"), ("ACME Holdings", "Apex"), ("x", "Acme Ltd")),
     ),
     **{
         f"{kind.value} through {name}": ValueSpec(
@@ -53,16 +54,17 @@ SPECS: dict[str, ValueSpec] = {
 SAMPLES: list[Any] = [
     "", " ", "N/A", "none", "-", "0", 0, "1", 1, -1, 1.5, 1e300, 2**80, True, "yes", "off", "a\0b", "\ud800", "ann",
     "Ann@Example.com", "Ann <ann@example.com>", "mailto:ann@example.com?subject=x", "jörg@exämple.de", "a@b@c", "@",
-    "none@none.com", "(555) 123-4567", "+1 555 123 4567 ext. 89", "+442079460958", "030 1234567", "555-1234", "0000000000",
-    "US", "U.S.A.", "Türkiye", "Côte d\u2019Ivoire", "840", 840, "web", "ONLINE  form", "n/a", "WEB_1", "unknown",
+    "none@none.com", "(555) 123-4567", "+1 555 123 4567 ext. 89", "+442079460958", "030 1234567", "555-1234",
+    "0000000000", "US", "U.S.A.", "Türkiye", "Côte d\u2019Ivoire", "840", 840, "web", "ONLINE  form", "n/a",
+    "WEB_1", "unknown",
     "1,234", "1.234", "1,234.50", "1.234,50", "12,50", "1e5", "-0.0", "$12.50", "12.50 EUR", "EUR 5", "kr 5",
     {"amount": "12.50", "currency": "usd"}, {"amount": None, "currency": "EUR"}, [1250, "USD"], [1, 2, 3],
     "2024-05-01", "2024-5-1", "05/13/2024", "2024-02-30", "2024-05-01T10:00:00Z", "2024-05-01 10:00:00.120 +0200",
     "2024-06-30T23:59:60Z", "0001-01-01T00:00:00+05:00", "9999-12-31", 1714521600, 1714521600000, "1714521600.5",
     "example.com", "HTTP://WWW.Example.com:80/?a=%c3#x", "münchen.de/straße", "https://[::1]:8443/", "http://",
-    "javascript:alert(1)", "acme corp", "ACME", "Acme Inc; Ltd", "The Limited", "Smith & Co", "O\u2019BRIEN", "VAN DER BERG",
-    "ǆ", "İstanbul ltd", "ΟΔΥΣΣΕΥΣ", "straße gmbh", ["VIP", " vip ", {"name": "Beta"}], ["a,b", 'c"d', "e;f"], 'x, "y,z"',
-    [], {}, [[]], [None], {"name": "x"},
+    "javascript:alert(1)", "acme corp", "ACME", "Acme Inc; Ltd", "The Limited", "Smith & Co", "O\u2019BRIEN",
+    "VAN DER BERG", "ǆ", "İstanbul ltd", "ΟΔΥΣΣΕΥΣ", "straße gmbh", ["VIP", " vip ", {"name": "Beta"}],
+    ["a,b", 'c"d', "e;f"], 'x, "y,z"', [], {}, [[]], [None], {"name": "x"},
 ]  # fmt: skip
 
 JSON = st.recursive(
@@ -70,7 +72,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-MONEY_LIKE = st.fixed_dictionaries({"amount": JSON, "currency": st.sampled_from(["USD", "jpy", "KWD", "€", "XXX"]) | JSON})
+MONEY_LIKE = st.fixed_dictionaries(
+    {"amount": JSON, "currency": st.sampled_from(["USD", "jpy", "KWD", "€", "XXX"]) | JSON}
+)
 PEOPLE_WRITE = st.lists(
     st.sampled_from([str(sample) for sample in SAMPLES if isinstance(sample, str | int)])
     | st.text(alphabet="aAbB zZ.,;:&/-'()@+0123456789éßİǆΣ\u0301\u2019\u00a0\n", max_size=12),
@@ -162,7 +166,11 @@ def test_a_reason_never_quotes_the_value(name: str, raw: object) -> None:
 @pytest.mark.parametrize(
     ("spec", "raws", "becomes"),
     [
-        (ValueSpec(type=Type.COMPANY_NAME), ["acme corp", "Acme Corporation", "ACME CORPORATION"], "Acme Corporation"),
+        (
+            ValueSpec(type=Type.COMPANY_NAME),
+            ["acme corp", "Acme Corporation", "ACME CORPORATION"],
+            "Acme Corporation",
+        ),
         (
             ValueSpec(type=Type.PHONE, region="US"),
             ["(555) 123-4567", "5551234567", "+1-555-123-4567", 5551234567, "1 555 123 4567", "555.123.4567"],
@@ -208,7 +216,9 @@ def test_empty_renders_to_null_on_every_type() -> None:
     assert {values.render(spec, None) for spec in SPECS.values()} == {None}
 
 
-@pytest.mark.parametrize("raw", [None, "", "  ", "\u200b", [], {}, [None, ""], {"amount": "", "currency": "USD"}], ids=ascii)
+@pytest.mark.parametrize(
+    "raw", [None, "", "  ", "\u200b", [], {}, [None, ""], {"amount": "", "currency": "USD"}], ids=ascii
+)
 def test_what_is_bare_is_empty_and_no_placeholder(raw: object) -> None:
     kind = Type.MONEY if isinstance(raw, dict) else Type.TAGS if isinstance(raw, list) else Type.TEXT
     spec = ValueSpec(type=kind)

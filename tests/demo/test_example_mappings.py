@@ -15,6 +15,7 @@ from syncbroker.demo.payloads import COMPANY_OBJECTS, OBJECTS
 from syncbroker.demo.world import build_world
 from syncbroker.errors import Problem
 from syncbroker.mapping import load_mapping
+from syncbroker.sdk.paths import get_path
 
 FOLDER = Path(__file__).parents[2] / "mappings"
 ENVIRONMENT = {
@@ -147,9 +148,9 @@ def read() -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
             for entity, _ in bindings(mapping(), system, object):
                 reader = compile_plan(entity, "1").readers[system]
                 for row in rows:
-                    found = reader.read(
-                        as_read(system, object, row), complete=True, references=EverythingIsLinked()
-                    )
+                    fields = as_read(system, object, row)
+                    raws = {path: get_path(fields, path) for path in reader.paths}
+                    found = reader.read(raws, complete=True, references=EverythingIsLinked())
                     good.update((system, name) for name, seen in found.items() if seen.value is not None)
                     bad.update((system, name) for name, seen in found.items() if seen.invalid)
     return good, bad

@@ -147,9 +147,11 @@ def marked(text: str) -> tuple[int, int]:
 def contact(fields: str, *, links: str = "", rest: str = "match: [{on: email}]") -> str:
     """A whole entity file around these fields, which are indented by two blanks."""
     links = links or "{crm: {object: contacts}, marketing: {object: members}}"
-    return f"entity: contact\nlinks: {links}\n{rest}\nfields:\n{textwrap.indent(textwrap.dedent(fields).strip(), '  ')}\n"
+    inner = textwrap.indent(textwrap.dedent(fields).strip(), "  ")
+    return f"entity: contact\nlinks: {links}\n{rest}\nfields:\n{inner}\n"
 
 
 EMAIL = (
     "email: {type: email, required: true, authority: crm, systems: {crm: email, marketing: email_address}}"
 )
+CHOICE = "choices: {New: [n], Old: [o]}"

@@ -177,7 +177,8 @@ def test_company_aliases_name_the_company(tmp_path: Path) -> None:
 def test_links_and_match_rules_arrive(tmp_path: Path) -> None:
     text = contact(
         EMAIL,
-        links="{crm: {object: contacts, create: {when: record.email != null}, delete: detach}, marketing: {object: members}}",
+        links="{crm: {object: contacts, create: {when: record.email != null}, delete: detach}, "
+        "marketing: {object: members}}",
         rest="match:\n  - {on: email}\n  - {on: [email, email], then: review}",
     )
     entity = check(tmp_path, text).good.entities["contact"]

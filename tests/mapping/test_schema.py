@@ -35,7 +35,7 @@ SHAPES = [
     (
         contact("email: {type: email, required: ¦yes, systems: {crm: email}}"),
         "`required` must be true or false, not a text",
-        "not created",
+        "gets no record",
     ),
     (
         contact("email: {type: email, systems: ¦crm}"),

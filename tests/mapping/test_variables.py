@@ -17,7 +17,8 @@ def systems(tmp_path: Path, text: str, environment: dict[str, str] | None = None
 
 
 def crm(entry: str) -> str:
-    return f"systems:\n  marketing: {{connector: fakemail, credentials: {{token: t}}, options: {{list_id: l}}}}\n  {entry}\n"
+    other = "marketing: {connector: fakemail, credentials: {token: t}, options: {list_id: l}}"
+    return f"systems:\n  {other}\n  {entry}\n"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,14 @@ def test_a_value_is_not_searched_for_variables_again(tmp_path: Path) -> None:
         (
             crm("crm: {connector: fakecrm, credentials: {token: abc}, sweep: {at: ¦never}}"),
             "'never' is no cron expression",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, sweep: {at: ¦'0 0 3 * * *'}}"),
+            "'0 0 3 * * *' is no cron expression: it has not five fields",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, sweep: {at: ¦'0 25 * * *'}}"),
+            "'0 25 * * *' is no cron expression",
         ),
         (
             crm("crm: {connector: fakecrm, credentials: {token: abc}, pull: {every: ¦0s}}"),

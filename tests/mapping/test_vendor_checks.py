@@ -58,8 +58,8 @@ WRONG = [
         "create: never",
     ),
     (
-        contact(EMAIL, links="{crm: {object: contacts}, marketing: {object: members, ¦delete: propagate}}"),
-        "'marketing' cannot delete its members, so `delete: propagate` cannot work",
+        contact(EMAIL, links="{crm: {object: contacts, ¦delete: propagate}, marketing: {object: members}}"),
+        "'marketing' cannot delete its members, so no deletion can go there",
         "detach",
     ),
     (
@@ -67,7 +67,7 @@ WRONG = [
             "a: {type: text, systems: {marketing: {field: name, direction: pull}}}",
             links="{marketing: {object: segments, ¦delete: recreate}}",
         ),
-        "'marketing' cannot create its segments, so `delete: recreate` cannot work",
+        "'marketing' cannot create its segments, so nothing can be recreated there",
         "detach",
     ),
     (
@@ -93,6 +93,11 @@ def test_without_connectors_nothing_is_said_about_vendors(
 ) -> None:
     home = write(tmp_path, {"systems.yaml": SYSTEMS, "contact.yaml": text})
     assert message not in [one.message for one in load(home, connectors=None).errors]
+
+
+def test_a_deletion_may_be_propagated_from_a_system_that_cannot_delete(tmp_path: Path) -> None:
+    links = "{crm: {object: contacts}, marketing: {object: members, delete: propagate}}"
+    assert check(tmp_path, contact(EMAIL, links=links)).errors == []
 
 
 def test_custom_fields_are_taken_where_the_vendor_has_them(tmp_path: Path) -> None:

@@ -124,6 +124,23 @@ def test_a_shape_decodes_the_answer(http: Http) -> None:
 
 
 @respx.mock
+def test_a_file_is_given_as_it_came(http: Http) -> None:
+    respx.get(f"{BASE}/export").respond(content=b"not json")
+    assert http.request("GET", "/export", shape=bytes).json == b"not json"
+
+
+@respx.mock
+def test_a_full_budget_is_rate_limited_and_nothing_is_sent(make: Make) -> None:
+    def full() -> None:
+        raise RateLimited("used up", delay=900.0)
+
+    route = respx.route().respond(json=1)
+    error = fails(lambda: make(acquire=full).request("POST", "/x", json={}))
+    assert isinstance(error, RateLimited)
+    assert not route.called
+
+
+@respx.mock
 def test_each_attempt_takes_a_place_in_the_budget_and_is_told(make: Make) -> None:
     respx.get(f"{BASE}/people").mock(side_effect=[httpx.Response(503), httpx.Response(200, json=1)])
     places: list[int] = []

@@ -355,7 +355,7 @@ class ToyConnector:
     options_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {"mood": {"enum": ["raises", "lies", "endless", "forgets"]}},
+        "properties": {},
     }
     objects: ClassVar[Mapping[str, ObjectSpec]] = {
         "people": ObjectSpec(
@@ -398,12 +398,16 @@ class ToyConnector:
         )
 
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
-        after = resume
+        after, _, before = (resume or "").partition("|")
+        seen = int(before or 0)
         while True:
             listed = self._page(object, after, None)
-            yield Page(items=_items(object, listed.records), resume=listed.next, proven=listed.next is None)
+            seen += len(listed.records)
+            items = _items(object, listed.records)
             if listed.next is None:
+                yield Page(items=items, proven=seen == listed.total)
                 return
+            yield Page(items=items, resume=f"{listed.next}|{seen}")
             after = listed.next
 
     def poll(
@@ -413,23 +417,28 @@ class ToyConnector:
             raise Refused("firms cannot be asked for changes")
         after, _, began = (resume or "").partition("|")
         while True:
-            listed = self._page(object, after or None, cursor)
+            listed = self._page(object, after, cursor)
             # the next poll starts where the first page of this one was read
             began = began or str(listed.now - 1)
-            following = f"{listed.next}|{began}" if listed.next else None
-            cursor_after = None if following else began
-            yield Page(items=_items(object, listed.records), resume=following, cursor=cursor_after)
+            items = _items(object, listed.records)
             if listed.next is None:
+                yield Page(items=items, cursor=began)
                 return
+            yield Page(items=items, resume=f"{listed.next}|{began}")
             after = listed.next
 
-    def _page(self, object: str, after: str | None, since: str | None) -> _List:
+    def _page(self, object: str, after: str, since: str | None) -> _List:
         answer = self._http.request(
-            "GET", f"/v1/{object}", params={"after": after, "since": since}, shape=_List
+            "GET", f"/v1/{object}", params={"after": after or None, "since": since}, shape=_List
         )
         listed: _List = answer.json
-        if listed.next is not None and (listed.next <= (after or "") or not listed.records):
-            raise Unavailable(f"GET /v1/{object}: the pages do not lead on")
+        ids = [record.id for record in listed.records]
+        if (
+            ids != sorted(set(ids))
+            or (ids and ids[0] <= after)
+            or (listed.next and [listed.next] != ids[-1:])
+        ):
+            raise Unavailable(f"GET /v1/{object}: the pages do not follow each other")
         return listed
 
     def start_cursor(self, object: str, began: Micros) -> str | None:

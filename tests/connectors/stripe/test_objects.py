@@ -46,6 +46,11 @@ def test_the_amount_of_a_subscription_is_what_its_items_cost(
     assert with_derived({"id": "sub_1", "items": {"data": lines}})["amount"] == amount
 
 
+def test_the_cost_of_a_subscription_names_its_currency() -> None:
+    lines = [{"price": {"unit_amount": 500, "currency": "eur"}, "quantity": 2}]
+    assert with_derived({"id": "sub_1", "items": {"data": lines}})["cost"] == [1000, "EUR"]
+
+
 def test_a_period_on_the_items_is_that_of_the_item_which_ends_first() -> None:
     lines = [
         {"price": {"id": "a"}, "current_period_start": 10, "current_period_end": 90},

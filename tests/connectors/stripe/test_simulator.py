@@ -307,6 +307,15 @@ def test_a_webhook_is_rendered_in_the_accounts_version_whatever_the_request_aske
     assert old["current_period_end"] == 5
 
 
+@pytest.mark.parametrize("version", ["2022-11-15", "2025-03-31"])
+def test_a_period_that_is_loaded_on_an_item_is_shown_in_every_version(desk: Desk, version: str) -> None:
+    lines = [{"price": {"unit_amount": 5}, "current_period_start": 3, "current_period_end": 9}]
+    desk.stripe.load({"subscriptions": [{"id": "sub_a", "items": {"data": lines}}]})
+    shown = desk.ask("GET", "/v1/subscriptions/sub_a", Stripe_Version=version)[1]
+    place = shown if version < "2025" else shown["items"]["data"][0]
+    assert (place["current_period_start"], place["current_period_end"]) == (3, 9)
+
+
 def test_each_secret_signs_while_one_is_rotated(desk: Desk) -> None:
     desk.stripe.insert("customers", {"id": "cus_a"})
     desk.told()

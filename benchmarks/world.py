@@ -1,0 +1,159 @@
+"""The benchmark's data and systems: three files of customers, one JSON object per line, read by a connector.
+
+The same people are in all three; the files differ in a few values, as systems do. Fields are texts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import orjson
+
+from syncbroker.core.types import Event, Item, Micros, Receipt, Write
+from syncbroker.errors import BadDelivery, Missing, Refused
+from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, ObjectSpec, Page
+from syncbroker.sdk.registry import GROUP, Registry
+
+SYSTEMS = ("crm", "marketing", "billing")
+FIELDS = ("email", "first_name", "last_name", "company", "city", "phone", "plan", "notes")
+PAGE = 4000
+
+REGISTRY = Registry([EntryPoint("lines", "benchmarks.world:Lines", GROUP)])
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_decode = msgspec.json.Decoder(_Id).decode
+
+
+class Lines:
+    """A file of JSON lines in ascending id order; read-only."""
+
+    kind: ClassVar[str] = "lines"
+    credentials_schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
+    options_schema: ClassVar[Mapping[str, Any]] = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string"}, "parsed": {"type": "boolean"}},
+    }
+    objects: ClassVar[Mapping[str, ObjectSpec]] = {
+        "people": ObjectSpec(
+            name="people", fields={name: FieldSpec() for name in FIELDS}, sorted_scan=True, read_batch=1000
+        )
+    }
+
+    def __init__(self, account: Account) -> None:
+        self._file = Path(str(account.options["file"]))
+        self._parsed = bool(account.options.get("parsed", False))
+
+    def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
+        page: list[Item] = []
+        with self._file.open("rb") as stream:
+            for line in stream:
+                fields = orjson.loads(line) if self._parsed else line.rstrip(b"\n")
+                page.append(Item(id=_decode(line).id, fields=fields))
+                if len(page) == PAGE:
+                    yield Page(items=page, resume="more")
+                    page = []
+        yield Page(items=page, proven=True)
+
+    def poll(
+        self, object: str, paths: Sequence[str], *, cursor: str, resume: str | None = None
+    ) -> Iterator[Page]:
+        raise Refused("a file has no changes, only a state")
+
+    def start_cursor(self, object: str, began: Micros) -> str | None:
+        return None
+
+    def read(self, object: str, ids: Sequence[str], paths: Sequence[str]) -> list[Item]:
+        wanted = set(ids)
+        found = [item for page in self.scan(object, paths) for item in page.items if item.id in wanted]
+        return found + [Item(id=id_, fields={}, deleted=True) for id_ in wanted - {item.id for item in found}]
+
+    def find(self, object: str, keys: Mapping[str, Any], paths: Sequence[str]) -> list[Item]:
+        return []
+
+    def write(self, object: str, writes: Sequence[Write], paths: Sequence[str]) -> list[Receipt]:
+        return [Receipt(key=one.key, status="refused", message="a file is read-only") for one in writes]
+
+    def job(
+        self, object: str, job: str, writes: Sequence[Write], paths: Sequence[str]
+    ) -> list[Receipt] | None:
+        raise Missing("files have no jobs")
+
+    def history(self, object: str, id: str, path: str) -> list[Change]:
+        return []
+
+    def answer_check(self, delivery: Delivery) -> str | None:
+        return None
+
+    def authenticate(self, delivery: Delivery) -> None:
+        raise BadDelivery("files send no webhooks", status=404)
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        return []
+
+
+def people(count: int) -> Iterator[dict[str, str]]:
+    chance = random.Random(7)
+    for n in range(count):
+        yield {
+            "id": f"{n:09d}",
+            "email": f"person{n}@company{n % 5000}.example",
+            "first_name": chance.choice(("Ada", "Ben", "Cleo", "Dai", "Eva", "Finn")),
+            "last_name": f"Name{n % 9973}",
+            "company": f"Company {n % 5000}",
+            "city": chance.choice(("Lyon", "Porto", "Leeds", "Turin", "Ghent")),
+            "phone": f"+1 555 {n % 10_000_000:07d}",
+            "plan": chance.choice(("free", "team", "business")),
+            "notes": "met at the fair, asked for a quote, wants a call in spring" if n % 3 else "",
+        }
+
+
+def write_files(folder: Path, count: int) -> dict[str, Path]:
+    """One file per system; every tenth person differs somewhere between them."""
+    files = {system: folder / f"{system}.jsonl" for system in SYSTEMS}
+    streams = {system: path.open("wb") for system, path in files.items()}
+    for n, person in enumerate(people(count)):
+        for place, (system, stream) in enumerate(streams.items()):
+            row = dict(person)
+            if n % 10 == place:
+                row["city"] = "Bath"
+            stream.write(orjson.dumps(row) + b"\n")
+    for stream in streams.values():
+        stream.close()
+    return files
+
+
+def change_some(files: Mapping[str, Path], share: float, seed: int) -> None:
+    """Another city for a share of the people of each file."""
+    for place, path in enumerate(files.values()):
+        chance = random.Random(seed * 31 + place)
+        lines = path.read_bytes().splitlines(keepends=True)
+        for n in chance.sample(range(len(lines)), int(len(lines) * share)):
+            row = orjson.loads(lines[n])
+            row["city"] = f"City {chance.randrange(10**6)}"
+            lines[n] = orjson.dumps(row) + b"\n"
+        path.write_bytes(b"".join(lines))
+
+
+def mapping_files(folder: Path, files: Mapping[str, Path], *, parsed: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = ["systems:"]
+    for system, path in files.items():
+        text += [f"  {system}:", "    connector: lines", f"    options: {{file: {path}, parsed: {str(parsed).lower()}}}"]
+    (folder / "systems.yaml").write_text("\n".join(text) + "\n")
+    lines = ["entity: person", "links:"]
+    lines += [f"  {system}: {{object: people, create: never}}" for system in files]
+    lines += ["match:", "  - {on: [email]}", "fields:"]
+    for name in FIELDS:
+        systems = ", ".join(f"{system}: {{field: {name}, direction: pull}}" for system in files)
+        lines.append(f"  {name}: {{type: text, authority: [{', '.join(files)}], policy: prefer, systems: {{{systems}}}}}")
+    (folder / "person.yaml").write_text("\n".join(lines) + "\n")

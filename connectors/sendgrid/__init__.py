@@ -1,0 +1,1 @@
+"""SendGrid's marketing contacts: its connector, and a simulator that knows nothing of it."""

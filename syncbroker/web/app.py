@@ -1,0 +1,104 @@
+"""The application: webhooks, and the two questions that whoever runs it asks. One log line per request, of our own.
+
+A request's path may hold a secret, its query and body personal data: only the route's name goes into the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from syncbroker.engine import Engine
+from syncbroker.errors import SyncbrokerError
+from syncbroker.settings import Settings
+from syncbroker.store import schema
+from syncbroker.web.webhooks import Nudge, Webhooks, problem
+
+_log = structlog.get_logger()
+
+
+def make_app(engine: Engine, settings: Settings, nudge: Nudge, synced: Callable[[], bool]) -> ASGIApp:
+    """`synced`: whether the sync with which the workers begin is over; `readyz` tells it."""
+    webhooks = Webhooks(engine, settings, nudge)
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            await run_in_threadpool(schema.require_current, engine.store)
+        except SyncbrokerError:
+            return problem(503, "the store cannot be used")
+        return JSONResponse({"status": "ready", "synced": synced()})
+
+    routes = [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/webhooks/{system}", webhooks.receive, methods=["GET", "POST"]),
+        Route("/webhooks/{system}/{secret}", webhooks.receive, methods=["GET", "POST"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
+    app.router.redirect_slashes = False  # a redirect would repeat the secret
+    return AccessLog(app, frozenset(webhooks.systems))
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return problem(
+        status, {404: "there is nothing here", 405: "not with this method"}.get(status, "refused"), headers
+    )
+
+
+async def _fault(_request: Request, _error: Exception) -> Response:
+    """A fault of ours or of a connector; the log has it (`AccessLog`), the vendor delivers again."""
+    return problem(500, "a fault of the broker; its log says more")
+
+
+class AccessLog:
+    """ASGI middleware around everything: route, status and time of each request, and faults, which end here."""
+
+    def __init__(self, app: ASGIApp, systems: frozenset[str]) -> None:
+        self._app = app
+        self._systems = systems
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.monotonic(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        route = self._route(scope["path"])
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            _log.exception("fault", method=scope["method"], route=route)
+            if not status:  # nothing was answered; the server closes the connection
+                raise
+        finally:
+            tell = _log.debug if route in ("/healthz", "/readyz") and status < 500 else _log.info
+            spent = round((time.monotonic() - begun) * 1000, 1)
+            tell("request", method=scope["method"], route=route, status=status, ms=spent)
+
+    def _route(self, path: str) -> str:
+        """The path as far as it is ours; what a stranger tried is nobody's business."""
+        first, _, rest = path.removeprefix("/").partition("/")
+        system = rest.partition("/")[0]
+        if first == "webhooks" and system in self._systems:
+            return f"/webhooks/{system}"
+        return path if path in ("/healthz", "/readyz") else "?"

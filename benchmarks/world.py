@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class _Id(msgspec.Struct):
     id: str
 
 
-_decode = msgspec.json.Decoder(_Id).decode
+decode_id = msgspec.json.Decoder(_Id).decode
 
 
 class Lines:
@@ -54,15 +55,18 @@ class Lines:
         self._parsed = bool(account.options.get("parsed", False))
 
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
-        page: list[Item] = []
         with self._file.open("rb") as stream:
-            for line in stream:
-                fields = orjson.loads(line) if self._parsed else line.rstrip(b"\n")
-                page.append(Item(id=_decode(line).id, fields=fields))
-                if len(page) == PAGE:
-                    yield Page(items=page, resume="more")
-                    page = []
-        yield Page(items=page, proven=True)
+            make = self._read if self._parsed else self._keep
+            while page := [make(line) for line in islice(stream, PAGE)]:
+                yield Page(items=page, resume="more")
+        yield Page(items=[], proven=True)
+
+    def _read(self, line: bytes) -> Item:
+        fields = orjson.loads(line)
+        return Item(id=fields["id"], fields=fields)
+
+    def _keep(self, line: bytes) -> Item:
+        return Item(id=decode_id(line).id, fields=line)
 
     def poll(
         self, object: str, paths: Sequence[str], *, cursor: str, resume: str | None = None
@@ -117,10 +121,14 @@ def people(count: int) -> Iterator[dict[str, str]]:
         }
 
 
+def files(folder: Path) -> dict[str, Path]:
+    return {system: folder / f"{system}.jsonl" for system in SYSTEMS}
+
+
 def write_files(folder: Path, count: int) -> dict[str, Path]:
     """One file per system; every tenth person differs somewhere between them."""
-    files = {system: folder / f"{system}.jsonl" for system in SYSTEMS}
-    streams = {system: path.open("wb") for system, path in files.items()}
+    found = files(folder)
+    streams = {system: path.open("wb") for system, path in found.items()}
     for n, person in enumerate(people(count)):
         for place, (system, stream) in enumerate(streams.items()):
             row = dict(person)
@@ -129,31 +137,34 @@ def write_files(folder: Path, count: int) -> dict[str, Path]:
             stream.write(orjson.dumps(row) + b"\n")
     for stream in streams.values():
         stream.close()
-    return files
+    return found
 
 
-def change_some(files: Mapping[str, Path], share: float, seed: int) -> None:
-    """Another city for a share of the people of each file."""
-    for place, path in enumerate(files.values()):
+def change_some(paths: Mapping[str, Path], share: float, seed: int) -> int:
+    """Another city for a share of the people of each file; how many rows that are."""
+    changed = 0
+    for place, path in enumerate(paths.values()):
         chance = random.Random(seed * 31 + place)
         lines = path.read_bytes().splitlines(keepends=True)
         for n in chance.sample(range(len(lines)), int(len(lines) * share)):
             row = orjson.loads(lines[n])
             row["city"] = f"City {chance.randrange(10**6)}"
             lines[n] = orjson.dumps(row) + b"\n"
+            changed += 1
         path.write_bytes(b"".join(lines))
+    return changed
 
 
-def mapping_files(folder: Path, files: Mapping[str, Path], *, parsed: bool = False) -> None:
+def mapping_files(folder: Path, paths: Mapping[str, Path], *, parsed: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = ["systems:"]
-    for system, path in files.items():
+    for system, path in paths.items():
         text += [f"  {system}:", "    connector: lines", f"    options: {{file: {path}, parsed: {str(parsed).lower()}}}"]
     (folder / "systems.yaml").write_text("\n".join(text) + "\n")
     lines = ["entity: person", "links:"]
-    lines += [f"  {system}: {{object: people, create: never}}" for system in files]
+    lines += [f"  {system}: {{object: people, create: never}}" for system in paths]
     lines += ["match:", "  - {on: [email]}", "fields:"]
     for name in FIELDS:
-        systems = ", ".join(f"{system}: {{field: {name}, direction: pull}}" for system in files)
-        lines.append(f"  {name}: {{type: text, authority: [{', '.join(files)}], policy: prefer, systems: {{{systems}}}}}")
+        systems = ", ".join(f"{system}: {{field: {name}, direction: pull}}" for system in paths)
+        lines.append(f"  {name}: {{type: text, authority: [{', '.join(paths)}], policy: prefer, systems: {{{systems}}}}}")
     (folder / "person.yaml").write_text("\n".join(lines) + "\n")

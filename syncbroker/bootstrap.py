@@ -68,29 +68,53 @@ def build(
     registry = registry or Registry()
     rules = read_mapping(settings, environment, registry)[0]
     counted = calls or Calls()
+    clients: list[Http] = []
     connectors = {
-        name: _connector(registry, system, settings, now, counted) for name, system in rules.systems.items()
+        name: _connector(registry, system, settings, now, counted, clients)
+        for name, system in rules.systems.items()
     }
     opened = store or open_store(settings.database_url)
     require_current(opened)
     plans = {name: compile_plan(entity, rules.version) for name, entity in rules.entities.items()}
     sources = make_sources(plans, connectors)
-    return Engine(store=opened, mapping=rules, plans=plans, connectors=connectors, sources=sources, now=now)
+    return Engine(
+        store=opened,
+        mapping=rules,
+        plans=plans,
+        connectors=connectors,
+        sources=sources,
+        now=now,
+        clients=clients,
+    )
 
 
 def _connector(
-    registry: Registry, system: SystemRules, settings: Settings, now: Callable[[], Micros], calls: Calls
+    registry: Registry,
+    system: SystemRules,
+    settings: Settings,
+    now: Callable[[], Micros],
+    calls: Calls,
+    clients: list[Http],
 ) -> Connector:
+    """`clients` takes every way out that the connector makes, so that the engine can close it."""
     kind = registry.check(
         system.connector, credentials=system.credentials, options=system.options, system=system.name
     )
     rate, seconds = system.rate or USUAL_RATE
     budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name)
-    http: Callable[..., Any] = partial(
-        Http, system=system.name, now=now, acquire=budget.acquire, timeout=settings.timeout,
-        on_call=partial(calls.note, system.name),
-        secrets=tuple(system.credentials.values()),
-    )  # fmt: skip
+
+    def http(*given: Any, **options: Any) -> Http:
+        usual: dict[str, Any] = {
+            "system": system.name,
+            "now": now,
+            "acquire": budget.acquire,
+            "timeout": settings.timeout,
+            "on_call": partial(calls.note, system.name),
+            "secrets": tuple(system.credentials.values()),
+        }
+        clients.append(Http(*given, **{**usual, **options}))
+        return clients[-1]
+
     account = Account(
         system=system.name,
         credentials=system.credentials,

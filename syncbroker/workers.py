@@ -57,6 +57,12 @@ class Lane:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._busy = False
+        self._at: tuple[Callable[..., None], tuple[Any, ...]] | None = None
+
+    def holds(self, job: Callable[..., None], *ids: Any) -> bool:
+        """Whether the job waits or is being done."""
+        with self._lock:
+            return (job, ids) in self._waiting or self._at == (job, ids)
 
     def do(self, job: Callable[..., None], *ids: Any) -> None:
         """A job that waits already is not asked for twice."""
@@ -72,10 +78,9 @@ class Lane:
 
     def _next(self) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
         with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._busy = False
-            return None
+            self._at = self._waiting.popleft() if self._waiting else None
+            self._busy = self._at is not None
+            return self._at
 
 
 @contextmanager
@@ -182,7 +187,6 @@ class Work:
         self._read(cycle.sweep_source, system, object_)
 
     def _read(self, read: Callable[[Engine, Source], Summary], system: str, object_: str) -> None:
-        """A reading that was asked for twice, because the first time took long, is made once: see `_take_turn`."""
         done = read(self.engine, self.engine.sources[system, object_])
         seen, changed = done.seen.total(), done.changed.total()
         _log.info("read", work=read.__name__, system=system, object=object_, seen=seen, changed=changed)
@@ -263,12 +267,14 @@ class Workers:
         self._worker.start()
         self._clock.start()
 
-    def stop(self) -> None:
-        """Wait for what is under way, but not for long. Nothing that is cut off is lost."""
+    def stop(self) -> bool:
+        """Wait for what is under way, but not for long; False when some of it still was. Nothing of it is lost."""
         self._stopping.set()
-        if self._clock.is_alive():
-            self._clock.join(STOP_SECONDS)
-            self._worker.stop(int(STOP_SECONDS * 1000))
+        if not self._clock.is_alive():
+            return True
+        self._clock.join(STOP_SECONDS)
+        self._worker.stop(int(STOP_SECONDS * 1000))
+        return not any(thread.is_alive() for thread in (self._clock, *self._worker.workers))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._tick):
@@ -294,11 +300,12 @@ class Workers:
         now = self.engine.now()
         if turn.at > now:
             return turn
-        source, plan = turn.source, turn.plan
-        at = due_at(self.engine, source, turn.kind, plan, self._start)
+        source, work = turn.source, self.work
+        at = due_at(self.engine, source, turn.kind, turn.plan, self._start)
         if at > now:
             return turn._replace(at=at)
-        actors = self.work.actors
-        actor = actors.pull_source if turn.kind == "pull" else actors.sweep_source
-        actor.send(source.system, source.object)
-        return turn._replace(at=now + min(READ_AGAIN, next_time(plan, now) - now))
+        job = work.pull if turn.kind == "pull" else work.sweep
+        if not work.reading.holds(job, source.system, source.object):
+            actor = work.actors.pull_source if turn.kind == "pull" else work.actors.sweep_source
+            actor.send(source.system, source.object)
+        return turn._replace(at=min(now + READ_AGAIN, next_time(turn.plan, now)))

@@ -3,12 +3,12 @@
 How Mailchimp is spoken to, and where that is known from (paths are below `/3.0`; parameters as in the vendor's package
 `mailchimp-marketing` 3.0.80 unless another source is named):
 
-- HTTP basic, any user, the API key as password; the data centre is the key's suffix
-  (mailchimp.com/developer/marketing/docs/fundamentals). At most 10 open requests per user, the 11th gets 429; a call
-  ends after 120 seconds. There are no rate headers.
+- HTTP basic, any user, the API key as password; the data centre is the key's suffix. At most 10 open requests per user,
+  the 11th gets 429; a call ends after 120 seconds (the vendor's published agent skill "run-bulk-jobs"). There are no
+  rate headers.
 - Lists have `count` (at most 1000), `offset` and `total_items`; `walk` reads them without a cursor. Archived members
   are in no list unless `status=archived` asks for them (unverified), so an archived one is noticed by its webhook or by
-  a sweep. `since_last_changed` sees merge fields, status and tags, to the second.
+  a sweep. `since_last_changed` sees merge fields, status and tags (as users report), to the second.
 - A member is read by its hash with one GET each. There is no endpoint for several; `POST /batches` is a job with an
   archive to download, made for thousands. An archived member still answers 200 with `status: archived`.
 - `POST /lists/{list_id}` writes 500 members and answers each one's state, or an error for it. It knows members only by

@@ -21,7 +21,7 @@ from connectors.mailchimp import simulator_wire as wire
 from connectors.mailchimp.simulator_audience import Audience, hash_of
 from connectors.mailchimp.simulator_wire import Payload, Problem, invalid, not_found
 from syncbroker.sdk.paths import nested
-from syncbroker.sdk.simulator import Request, Response, Router, Simulator, Wire, basic, bearer, system_clock
+from syncbroker.sdk.simulator import Request, Response, Router, Simulator, Wire, basic, bearer
 
 OPEN_REQUESTS = 10
 BATCH = 500
@@ -34,15 +34,8 @@ Handler = Callable[["MailchimpSimulator", Request, Parts], Response]
 class MailchimpSimulator(Simulator):
     kind: ClassVar[str] = "mailchimp"
 
-    def __init__(
-        self,
-        *,
-        now: Callable[[], int] = system_clock,
-        credentials: Mapping[str, str],
-        webhook: str = "",
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(now=now, credentials=credentials, webhook=webhook, options=options)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         more = tuple(self.options.get("merge_fields", ()))
         self.audience = Audience(self.options.get("list_id", LIST_ID), more)
         self.sources = set(self.options.get("sources", ("user", "admin", "api")))
@@ -300,8 +293,11 @@ class MailchimpSimulator(Simulator):
     def load(self, data: Mapping[str, list[dict[str, Any]]]) -> None:
         """`members`: `email_address`, and what else of the payload is known; `tags` may be names. `opted_out: false`
         lets the API subscribe an unsubscribed one again."""
-        for given in data.get("members", []):
-            self.audience.restore(given, self.now())
+        try:
+            for given in data.get("members", []):
+                self.audience.restore(given, self.now())
+        except Problem as problem:
+            raise ValueError(problem.detail) from problem
 
     # ---- inside ----
 

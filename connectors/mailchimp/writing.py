@@ -84,12 +84,12 @@ class Writer:
         receipts: list[Receipt] = []
         known: list[tuple[Write, Member]] = []
         for write in writes:
-            before = self._audience.before(str(write.id))
+            before = self._audience.before(str(write.id)) or self._moved(write)
             if before is None:
                 receipts.append(Receipt(key=write.key, status="missing", id=write.id))
             else:
                 known.append((write, before))
-        together = [pair for pair in known if not _moves(pair[0]) and set(pair[0].values) - {"tags"}]
+        together = [pair for pair in known if not _moves(*pair) and set(pair[0].values) - {"tags"}]
         outcomes = self._batch(
             [
                 {"email_address": held.email_address, **payload(write.values, held)}
@@ -104,13 +104,19 @@ class Writer:
                 receipts.append(self._rest(write, before, outcome, written=written))
                 written = True
             else:
-                receipts.append(self._not_updated(write, outcome))
+                receipts.append(self._not_updated(write, before.id, outcome))
         return receipts
+
+    def _moved(self, write: Write) -> Member | None:
+        """The member at the address to be written, when the one that had the old address is gone: an earlier try of
+        the same write did it, and its answer was lost, or the contact did the same."""
+        address = write.values.get("email_address")
+        return self._audience.before(subscriber_hash(str(address))) if address else None
 
     def _rest(self, write: Write, before: Member, member: Member, *, written: bool) -> Receipt:
         """What the batch cannot do: a new address, then the tags, then a look at both."""
         try:
-            if _moves(write):
+            if _moves(write, before):
                 body = payload(write.values, before)
                 member = self._audience.on_member("PATCH", before.id, json=body, shape=Member).json
                 self._audience.forget(before.id)
@@ -134,9 +140,8 @@ class Writer:
             return Receipt(key=write.key, status="unknown", id=member.id)
         return self._done(write, member)
 
-    def _not_updated(self, write: Write, failure: Failure | None) -> Receipt:
+    def _not_updated(self, write: Write, id: str, failure: Failure | None) -> Receipt:
         """The batch words a member that is not there like any other failure, so it is looked for."""
-        id = str(write.id)
         unknown = Receipt(key=write.key, status="unknown", id=id)
         if failure is None:
             return unknown
@@ -199,10 +204,10 @@ class Writer:
         return Receipt(key=write.key, status="done", id=member.id, item=item(member))
 
 
-def _moves(write: Write) -> bool:
+def _moves(write: Write, before: Member) -> bool:
     """Whether the write gives the member another id."""
     address = write.values.get("email_address")
-    return address is not None and subscriber_hash(str(address)) != write.id
+    return address is not None and subscriber_hash(str(address)) != before.id
 
 
 def _refused(write: Write, message: str) -> Receipt:

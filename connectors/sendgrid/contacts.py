@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from syncbroker.core.types import Item, Micros
+from syncbroker.errors import Refused
 from syncbroker.sdk.connector import FieldSpec, ObjectSpec
 from syncbroker.sdk.paths import get_path
 
@@ -100,10 +101,6 @@ class Definition(msgspec.Struct, frozen=True):
     field_type: str
 
 
-class Unsendable(Exception):
-    """A write that SendGrid cannot be asked for; its text says why."""
-
-
 def item(contact: Contact) -> Item:
     """A contact as the broker sees it. Whatever is not shown was never set.
 
@@ -116,9 +113,10 @@ def item(contact: Contact) -> Item:
 
 
 def body(values: Mapping[str, Any], held: Contact | None, ids: Mapping[str, Definition]) -> dict[str, Any]:
-    """One member of `contacts` of PUT /v3/marketing/contacts; what is left out stays as it is. Unsendable.
+    """One member of `contacts` of PUT /v3/marketing/contacts; what is left out stays as it is.
 
-    `held` gives the identifiers, `ids` the definitions of custom fields by name. None becomes empty text.
+    `held` gives the identifiers, `ids` the definitions of custom fields by name. None becomes empty text. Refused for
+    what SendGrid cannot be asked for.
     """
     sent = {name: value for name in IDENTIFIERS if held and (value := getattr(held, name))}
     custom: dict[str, Any] = {}
@@ -129,9 +127,9 @@ def body(values: Mapping[str, Any], held: Contact | None, ids: Mapping[str, Defi
             sent[path] = empty if value is None else value
             continue
         if name not in ids:
-            raise Unsendable(f"SendGrid has no custom field {name!r}: create it there first")
+            raise Refused(f"SendGrid has no custom field {name!r}: create it there first")
         if value is None and ids[name].field_type != "Text":
-            raise Unsendable(f"SendGrid cannot clear the {ids[name].field_type} field {name!r}")
+            raise Refused(f"SendGrid cannot clear the {ids[name].field_type} field {name!r}")
         custom[ids[name].id] = "" if value is None else value
     return {**sent, "custom_fields": custom} if custom else sent
 

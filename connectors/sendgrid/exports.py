@@ -29,6 +29,7 @@ FILE_MB = 10
 LARGEST = 256 * 1024 * 1024  # bytes of one unpacked file
 PATIENCE = 1800.0  # seconds that an export may take
 AMAZON = ".amazonaws.com"
+SENDGRID = ".sendgrid.com"
 
 _EXPORTS = f"{CONTACTS}/exports"
 _GZIP = b"\x1f\x8b"
@@ -162,7 +163,8 @@ class Exports:
             return True
         named = host in self._account.options.get("export_hosts", ())
         # behind another address than SendGrid's own, Amazon has no part in it
-        return scheme == "https" and (named or (not self._account.url and host.endswith(AMAZON)))
+        own = (urlsplit(self._base_url).hostname or "").endswith(SENDGRID)
+        return scheme == "https" and (named or (own and host.endswith(AMAZON)))
 
     def _unavailable(self, message: str) -> errors.Unavailable:
         return errors.Unavailable(message, system=self._account.system)

@@ -10,8 +10,8 @@ when it shows what was written, or when it still does not `LAG` after the job's 
 The address is the identity and cannot be changed. A write of another address makes a new contact with all that the old
 one holds, lists included, and deletes the old one once the new one is seen; the receipt has the new id. What SendGrid
 knows of the old one's past (openings, clicks, automations) and its other identifiers do not move. A crash in between
-leaves both, until the job is asked for again. An address that another contact has is refused: the upsert would
-overwrite that contact.
+leaves both, until the job is asked for or the write is tried again. An address that another contact has is refused: the
+upsert would overwrite that contact. Ours from an earlier try is known by being young and holding all of it.
 
 The broker's record id is not left on a contact: `external_id` would be the place, but it is an identifier, which every
 later upsert by anybody had to repeat. It is not needed for lost answers: a repeated upsert finds its own contact.
@@ -31,10 +31,10 @@ from connectors.sendgrid.contacts import (
     SECOND,
     Contact,
     Definition,
-    Unsendable,
     body,
     copied,
     item,
+    micros,
     shows,
 )
 from connectors.sendgrid.lookup import CONTACTS, Lookup
@@ -42,6 +42,7 @@ from syncbroker import errors
 from syncbroker.core.types import Micros, Receipt, Write
 from syncbroker.sdk.http import Http
 
+AGAIN = 86_400  # seconds within which a write whose answer was lost is tried again
 TRIES = 3  # how often the deletion of an old contact is asked for, `LAG` apart, before its write counts as unknown
 
 
@@ -135,26 +136,38 @@ class Writer:
         """One upsert for all that keep their address, one for each that does not."""
         sending = _Sending()
         held = self._lookup.by_id([str(write.id) for write in writes])
-        there = [write for write in writes if write.id in held]
         sending.receipts += [_receipt(write, "missing") for write in writes if write.id not in held]
-        moving = [write for write in there if _moves(write, held[str(write.id)])]
-        taken = self._lookup.by_email([str(write.values["email"]) for write in moving])
-        values = {write.key: dict(write.values) for write in there}
-        values |= {write.key: {**copied(held[str(write.id)]), **write.values} for write in moving}
+        there = [(write, held[str(write.id)]) for write in writes if write.id in held]
+        moving = {write.key for write, old in there if _moves(write, old)}
+        values = {
+            write.key: {**copied(old), **write.values} if write.key in moving else dict(write.values)
+            for write, old in there
+        }
         names = self._lookup.definitions({path for given in values.values() for path in given})
-        bodies = {}
-        for write in there:
-            if write in moving and str(write.values["email"]).lower() in taken:
-                sending.refuse(write, "another contact has this e-mail address")
-                continue
-            keeps = None if write in moving else held[str(write.id)]
+        taken = self._lookup.by_email([str(values[key]["email"]) for key in moving])
+        bodies: dict[str, dict[str, Any]] = {}
+        addresses: set[str] = set()
+        for write, old in there:
+            if write.key in moving:
+                address = str(write.values["email"]).lower()
+                other = taken.get(address)
+                if address in addresses or (other and not self._half_moved(other, values[write.key])):
+                    sending.refuse(write, "another contact has this e-mail address")
+                    continue
+                addresses.add(address)
+            keeps = None if write.key in moving else old
             if sent := _body(sending, write, values[write.key], keeps, names):
                 bodies[write.key] = sent
-        self._put(sending, [write for write in there if write.key in bodies and write not in moving], bodies)
-        for write in moving:
-            if write.key in bodies:
-                self._put(sending, [write], bodies, held[str(write.id)].list_ids or [])
+        self._put(sending, [w for w, _ in there if w.key in bodies and w.key not in moving], bodies)
+        for write, old in there:
+            if write.key in bodies and write.key in moving:
+                self._put(sending, [write], bodies, old.list_ids or [])
         return sending.receipts
+
+    def _half_moved(self, other: Contact, values: Mapping[str, Any]) -> bool:
+        """Whether this is the new contact of an earlier try of the same write, whose answer was lost."""
+        made = micros(other.created_at)
+        return made is not None and self._now() - made < AGAIN * SECOND and shows(other, values)
 
     def delete(self, writes: Sequence[Write]) -> list[Receipt]:
         sending = _Sending()
@@ -247,6 +260,9 @@ class Writer:
                 receipts.append(_receipt(write, "unknown"))
             else:
                 receipts.append(_receipt(write, "done", contact))
+        with self._lock:
+            for write in writes:
+                self._dropping.pop(str(write.id), None)
         return receipts
 
     def _dropped(self, id: str) -> bool:
@@ -256,7 +272,6 @@ class Writer:
             if before.tries and self._now() - before.last < LAG * SECOND:
                 return False
             if before.tries == TRIES:
-                del self._dropping[id]
                 return True
             self._dropping[id] = _Dropping(before.tries + 1, self._now())
         self._drop([id])
@@ -272,8 +287,8 @@ def _body(
 ) -> dict[str, Any]:
     try:
         return body(values, held, names)
-    except Unsendable as why:
-        sending.refuse(write, str(why))
+    except errors.Refused as why:
+        sending.refuse(write, why.message)
         return {}
 
 

@@ -80,11 +80,10 @@ def owed(plan: Plan, record: Record) -> Owed:
 
 def _link_owed(plan: Plan, reader: Reader, record: Record, link: LinkState) -> dict[str, Value]:
     values: dict[str, Value] = {}
-    for name in reader.fields:
-        if reader.pushes(name):
-            golden = record.golden.get(name, NOTHING)
-            if owes(plan.fields[name].rule, golden, link.fields.get(name, UNSEEN)):
-                values[name] = golden.value
+    for name in reader.pushed:
+        golden = record.golden.get(name, NOTHING)
+        if owes(plan.fields[name].rule, golden, link.fields.get(name, UNSEEN)):
+            values[name] = golden.value
     return values
 
 

@@ -50,6 +50,7 @@ class Reader(msgspec.Struct, frozen=True):
     """One entity on one system: which raw paths make which field, and back.
 
     `plain`: (field, path, canonicaliser) of every field that is neither a group nor a reference; `others` are those.
+    `refers`: some field is a reference. `pushed`: the fields that the mapping pushes here.
     """
 
     system: str
@@ -60,6 +61,8 @@ class Reader(msgspec.Struct, frozen=True):
     create_when: Condition | None
     plain: tuple[tuple[str, str, Callable[[object], Value | Invalid]], ...] = ()
     others: tuple[str, ...] = ()
+    refers: bool = False
+    pushed: tuple[str, ...] = ()
 
     def pulls(self, field: str) -> bool:
         return field in self.fields and self.fields[field][0].pull
@@ -191,6 +194,8 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
             canonicalisers=makers,
             plain=tuple((name, here[name][0].path, makers[name][0]) for name in plain),
             others=tuple(name for name in here if name not in plain),
+            refers=any(one.spec.entity for links in here.values() for one in links),
+            pushed=tuple(name for name, links in here.items() if links[0].push),
             paths=tuple(sorted({one.path for links in here.values() for one in links})),
             create_when=compile_condition(link.create_when, types) if link.create_when else None,
         )

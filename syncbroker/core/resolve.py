@@ -98,7 +98,8 @@ def resolve(rule: FieldRule, q: Question) -> Verdict:
         return Verdict(kind="rejected", golden=g, why=q.invalid, winner=g.source, block=True, ask=True)
     if not q.pull:
         if q.value == g.value:
-            return Verdict(kind="agreed", golden=g, why="the same value", winner=g.source, base_moves=True)
+            same = not q.late
+            return Verdict(kind="agreed", golden=g, why="the same value", winner=g.source, base_moves=same)
         return _foreign(rule, q, "the mapping only pushes to this system, so nothing there decides")
     if g.frozen is not None:
         return _replace_candidate(rule, q)
@@ -106,11 +107,11 @@ def resolve(rule: FieldRule, q: Question) -> Verdict:
         return _union(rule, q)
     if q.value == g.value:
         return _agree(rule, q)
-    if q.value is None and rule.empty != "clear":
+    if q.value is None and not _may_clear(rule, q):
         return _foreign(rule, q, f"an empty ({q.empty or 'cleared'}) never overwrites a value here")
     if g.value is None and not g.until:
         return _take(q, "adopted", "the golden record had no value")
-    if not builds(rule, q) and rule.policy != "enforce" and _variants(rule, q):
+    if not builds(rule, q) and rule.policy not in ("enforce", "seed") and _variants(rule, q):
         return _standardise(rule, q)
     return POLICIES[rule.policy](rule, q)
 
@@ -120,6 +121,11 @@ def builds(rule: FieldRule, q: Question) -> bool:
     if rule.policy == "latest" and q.until < q.golden.since:
         return False
     return q.met and q.base == q.golden.value and not q.late and not q.unsure
+
+
+def _may_clear(rule: FieldRule, q: Question) -> bool:
+    """Only what was cleared may empty a field, where the mapping lets it; a placeholder never does."""
+    return rule.empty == "clear" and q.empty != "placeholder"
 
 
 def owner(rule: FieldRule, linked: tuple[str, ...]) -> str:
@@ -155,6 +161,8 @@ def _keep(q: Question, kind: Kind, why: str) -> Verdict:
 def _agree(rule: FieldRule, q: Question) -> Verdict:
     """Rule 4: equal values never conflict; the edit lends its time and rank where they are higher."""
     g = q.golden
+    if g.value is None and not g.until:  # nothing here and nothing there: later values are still the first
+        return Verdict(kind="agreed", golden=g, why="no value on either side", base_moves=False)
     newer = max((q.since, q.until), (g.since, g.until))
     source = q.system if g.source and outranks(rule, q.system, g.source) else g.source
     golden = msgspec.structs.replace(g, source=source, since=newer[0], until=newer[1])
@@ -164,6 +172,8 @@ def _agree(rule: FieldRule, q: Question) -> Verdict:
 def _foreign(rule: FieldRule, q: Question, why: str) -> Verdict:
     """An edit that may not decide: put back, proposed to a person, or let stand, as `on_foreign_edit` says."""
     g = q.golden
+    if q.late:  # it is gone already
+        return _keep(q, "overwritten_unseen", why)
     if rule.on_foreign_edit == "propose" and q.pull and q.value is not None and q.met:
         return Verdict(kind="edit_proposed", golden=g, why=why, winner=g.source, let_stand=True, ask=True)
     if rule.on_foreign_edit == "ignore" or not q.can_push or (g.value is None and rule.empty != "clear"):
@@ -185,7 +195,7 @@ def _replace_candidate(rule: FieldRule, q: Question) -> Verdict:
     """Rule 8: a new edit replaces its system's candidate; when all are equal, the review closes as agreed."""
     g = q.golden
     candidates = dict(g.frozen or {})
-    if q.value is None and rule.empty != "clear":
+    if q.value is None and not _may_clear(rule, q):
         candidates.pop(q.system, None)  # no candidate: whatever the answer is will refill it
     else:
         candidates[q.system] = q.value
@@ -204,8 +214,9 @@ def _replace_candidate(rule: FieldRule, q: Question) -> Verdict:
             base_moves=True,
             closes=True,
         )
-    golden = msgspec.structs.replace(g, value=value, frozen=None, review=0)
-    return Verdict(kind="agreed", golden=golden, why="one candidate is left", winner=g.source, closes=True)
+    source = next(iter(candidates), g.source)
+    golden = msgspec.structs.replace(g, value=value, source=source, frozen=None, review=0)
+    return Verdict(kind="agreed", golden=golden, why="one candidate is left", winner=source, closes=True)
 
 
 def _variants(rule: FieldRule, q: Question) -> bool:
@@ -239,7 +250,7 @@ def _enforce(rule: FieldRule, q: Question) -> Verdict:
     kind: Kind = "adopted" if builds(rule, q) else "conflict_resolved"
     if q.system == who:
         return _take(q, kind, f"{who} has authority")
-    if who and q.golden.source in (who, ""):
+    if who and (q.met or q.golden.source in (who, "")):
         return _foreign(rule, q, f"{who} has authority")
     if builds(rule, q):
         return _take(q, "adopted", "no system with authority holds a value")
@@ -276,9 +287,12 @@ def _review(rule: FieldRule, q: Question) -> Verdict:
 
 
 def _seed(rule: FieldRule, q: Question) -> Verdict:
-    if not q.met and q.golden.source and rule.rank.index(q.system) < rule.rank.index(q.golden.source):
+    first = not q.met and q.system != q.golden.source
+    if first and outranks(rule, q.system, q.golden.source):
         return _take(q, "conflict_resolved", f"first meeting: {q.system} ranks higher")
     why = "a value stands and is only seeded once"
+    if q.late:
+        return _keep(q, "overwritten_unseen", why)
     return Verdict(kind="edit_ignored", golden=q.golden, why=why, winner=q.golden.source, let_stand=True)
 
 
@@ -287,9 +301,11 @@ def _union(rule: FieldRule, q: Question) -> Verdict:
     g = q.golden
     now, was, all_ = _members(q.value), _members(q.held), _members(g.value)
     removed = was - now
-    if removed and not now and rule.empty != "clear" and q.empty == "placeholder":
-        removed = set()
     merged = tuple(sorted((all_ | (now - was)) - removed)) or None
+    if merged is None and g.value is not None and not _may_clear(rule, q):
+        if q.value is None:
+            return _foreign(rule, q, f"an empty ({q.empty or 'cleared'}) never overwrites a value here")
+        return _keep(q, "conflict_resolved", "nothing would be left, and an empty never overwrites here")
     if merged == q.value and merged == g.value:
         return _agree(rule, q)
     golden = msgspec.structs.replace(g, value=merged, source=q.system, since=q.since, until=q.until)

@@ -250,7 +250,7 @@ def persons() -> Iterator[tuple[str, Person]]:
             postcode=firm.postcode if firm else "02108",
             language="de" if firm is DELI else "en",
             lead_source="Referral",
-            consent="subscribed",
+            consent="subscribed" if "marketing" in role.systems else "never_asked",
             tags=("newsletter",),
             customer_since=TODAY - (500 + number) * DAY if pays else 0,
             lifetime_value=250_000 + 1000 * number if pays else 0,

@@ -29,7 +29,9 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """What is really out there, counted from the truth and not from what any broker makes of it.
 
     `persons`, `companies`: real ones known to at least one system. `addresses`: different usable e-mail addresses,
-    upper and lower case being the same; nobody has anybody else's. `without_address`: person records with none.
+    upper and lower case being the same; nobody has anybody else's. `without_address`: vendors' records with none.
+    Matched by address alone, the people become `addresses + without_address` golden records, less one for each match
+    that waits for a person.
     `subscriptions`: all of them; `orphans`: those whose customer is gone. `records`: per system and object.
     """
 

@@ -22,6 +22,7 @@ from syncbroker.core.observe import Timing
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.types import Micros
 from syncbroker.sdk.connector import Connector, ObjectSpec
+from syncbroker.sdk.http import Http
 from syncbroker.store.database import Store
 
 
@@ -60,6 +61,12 @@ class Engine:
     sources: dict[tuple[str, str], Source]
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
+    clients: list[Http] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of the connections to the systems; the store is its opener's."""
+        for client in self.clients:
+            client.close()
 
     def place(self, plan: Plan, line: int) -> str:
         return f"{plan.entity.file}:{line}"

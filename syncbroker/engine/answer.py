@@ -141,6 +141,7 @@ def _set(ws: Workspace, review: Review, value: Value, why: str) -> None:
     before = ws.records[record_id].golden.get(review.field, NOTHING)
     golden = Golden(value, "", ws.now, ws.now)
     ws.put_golden(record_id, review.field, golden)
+    ws.rekey(record_id)
     _note(ws, review, record_id, why, before, golden)
 
 
@@ -256,6 +257,7 @@ def _attach_anew(ws: Workspace, plan: Plan, reader: Reader, old: LinkState, reco
     ws.put_link(result.link, record_id, plan.entity.name)
     ws.linked.append((old.system, plan.entity.name, str(old.external_id)))
     judge(ws, case, link.n, result.edits, None)
+    ws.rekey(record_id)
 
 
 def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:

@@ -86,6 +86,7 @@ class _Chunk:
         self._links: dict[tuple[str, str, str, str], int] = {}
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
+        self._seen: dict[tuple[int, str], dict[str, Seen]] = {}
         self._keyed = {
             name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
         }
@@ -127,13 +128,18 @@ class _Chunk:
     def _look_up_matches(self, source: Source, sightings: Sequence[Sighting]) -> None:
         for plan, reader in source.readers:
             where, entity = (source.system, source.object), plan.entity.name
-            new = [s for s in sightings if not s.deleted and (*where, s.id, entity) not in self._links]
             keys: set[str] = set()
-            for s in new:
-                keys.update(
-                    matching.keys(plan, _values(plan, reader.read(s.fields, s.complete, self.references)))
-                )
-            self.ws.reserve("links", len(new))
+            unlinked = 0
+            for s in sightings:
+                n = self._links.get((*where, s.id, entity))
+                if s.deleted or not (n is None or n in self.ws.queued):
+                    continue
+                unlinked += n is None
+                seen = reader.read(s.fields, s.complete, self.references)
+                if not reader.refers:  # what a reference leads to may still change in this transaction
+                    self._seen[id(s), entity] = seen
+                keys.update(matching.keys(plan, _values(plan, seen)))
+            self.ws.reserve("links", unlinked)
             stored = records.by_keys(self.tx, plan.entity.name, sorted(keys))
             self.ws.load({id_ for ids in stored.values() for id_ in ids})
             for key, ids in stored.items():
@@ -188,7 +194,9 @@ class _Chunk:
         if n is not None and ws.link(n).open:
             self.later.append((row.number, FAR))
             return False
-        seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
+        seen = self._seen.get((id(s), plan.entity.name))
+        if seen is None:
+            seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
         case = Case(source, plan, reader, s, seen)
         if s.deleted or (s.merged_into and s.merged_into != external_id):
             if n is not None and s.merged_into:
@@ -236,6 +244,7 @@ class _Chunk:
             link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0)
         record_id = found.record or ws.new_record(entity)
         self._attach(case, record_id, link, found)
+        ws.add_keys(record_id, entity, keys)
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
@@ -306,8 +315,8 @@ class _Chunk:
         self._pend(case, n)
         if result.edits:
             judge(ws, case, n, result.edits, link.consent)
-            if any(edit.field in self._keyed[case.plan.entity.name] for edit in result.edits):
-                ws.remember_keys(record_id)
+            if link.fields and any(edit.field in self._keyed[case.plan.entity.name] for edit in result.edits):
+                ws.rekey(record_id)
         return True
 
     def _pend(self, case: Case, n: int) -> None:

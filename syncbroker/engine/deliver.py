@@ -67,9 +67,10 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
     if breaker.open_until > engine.now():
         total.failed[system] = breaker.message
         return total
+    begun = engine.now()
     try:
         while True:
-            part = deliver_some(engine, system)
+            part = deliver_some(engine, system, begun)
             total.add(part)
             progress(sum(part.written.values()))
             if not part.moved:
@@ -93,12 +94,15 @@ def _breaker(engine: Engine, system: str, value: Breaker) -> None:
         runs.set_breaker(tx, system, value)
 
 
-def deliver_some(engine: Engine, system: str) -> Delivered:
-    """One round: settle what is open, then claim and write one batch of each operation."""
+def deliver_some(engine: Engine, system: str, begun: Micros) -> Delivered:
+    """One round: settle what is open, then claim and write one batch of each operation.
+
+    What became due only after `begun` was handed back meanwhile: what was seen there is to be decided first.
+    """
     done = Delivered()
     done.moved, made = doubt.settle_open(engine, system)
     done.written.update(made)
-    claims = claim(engine, system)
+    claims = claim(engine, system, begun)
     done.moved += len(claims)
     for batch in _batches(claims):
         sure = recheck(engine, batch)
@@ -110,10 +114,11 @@ def deliver_some(engine: Engine, system: str) -> Delivered:
 # --------------------------------------------------------------------------------------------------- claim
 
 
-def claim(engine: Engine, system: str, limit: int = CLAIM) -> list[Claim]:
-    """Take due pushes and note what will be sent, before any call. What is no longer owed is withdrawn."""
+def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> list[Claim]:
+    """Take pushes that were due by `until` and note what will be sent, before any call. What is no longer owed is
+    withdrawn."""
     with engine.store.write() as tx:
-        rows = queues.outbox_due(tx, system, ["due"], engine.now(), limit)
+        rows = queues.outbox_due(tx, system, ["due"], until, limit)
         if not rows:
             return []
         ws = Workspace(engine, tx, queues.LIVE)

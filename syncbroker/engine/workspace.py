@@ -43,6 +43,7 @@ class Workspace:
         self._before: dict[str, Record] = {}
         self._touched: dict[str, None] = {}
         self._golden: dict[str, set[str]] = {}
+        self._rekeyed: set[str] = set()
         self.stored: set[int] = set()
         self._dirty: set[int] = set()
         self._dropped: set[int] = set()
@@ -125,7 +126,9 @@ class Workspace:
         if n in self.queued:
             del self.queued[n]
         else:
-            self._remove(n, self.home.pop(n))
+            home = self.home.pop(n)
+            self._remove(n, home)
+            self._rekeyed.add(home)
         self._dropped.add(n)
         self._dirty.discard(n)
         self.outbox[n] = None
@@ -190,24 +193,34 @@ class Workspace:
     def current_hits(
         self, plan: Plan, found: Sequence[Key], stored: dict[Key, list[str]]
     ) -> dict[Key, list[str]]:
+        """Record ids per match key, as they are now in this transaction."""
         entity = plan.entity.name
         out: dict[Key, list[str]] = {}
         for key in found:
             ids = {*stored.get(key, ()), *self.local_keys.get((entity, key), ())}
-            live = [
-                id_
-                for id_ in sorted(ids)
-                if id_ in self.records and key in record_keys(plan, self.records[id_])
-            ]
+            live = [id_ for id_ in sorted(ids) if self._still_has(plan, id_, key)]
             if live:
                 out[key] = live
         return out
 
-    def remember_keys(self, record_id: str) -> None:
-        """Let later observations of this transaction find the record by its keys."""
-        plan = self.plan(record_id)
-        for key in record_keys(plan, self.records[record_id]):
-            self.local_keys.setdefault((plan.entity.name, key), set()).add(record_id)
+    def _still_has(self, plan: Plan, record_id: str, key: Key) -> bool:
+        if record_id not in self.records:
+            return False
+        return record_id not in self._rekeyed or key in record_keys(plan, self.records[record_id])
+
+    def add_keys(self, record_id: str, entity: str, found: Iterable[Key]) -> None:
+        """A new link brings these keys; later observations of this transaction find the record by them."""
+        for key in found:
+            self.local_keys.setdefault((entity, key), set()).add(record_id)
+
+    def rekey(self, record_id: str) -> None:
+        """The record's keys may have changed in any way: they are worked out anew."""
+        self._rekeyed.add(record_id)
+        self.add_keys(
+            record_id,
+            self.records[record_id].entity,
+            record_keys(self.plan(record_id), self.records[record_id]),
+        )
 
     # ------------------------------------------------------------------------------------------- out
 
@@ -227,7 +240,7 @@ class Workspace:
             [r for r in touched if r.id in self._before and r.golden != self._before[r.id].golden],
         )
         self._write_links()
-        self._write_keys(touched)
+        self._write_keys()
         rows = [(*key, fingerprint, n) for key, (fingerprint, n) in self.fingerprints.items()]
         records.fingerprints(self.tx, rows, sorted(self.stale_fingerprints - self.fingerprints.keys()))
         decisions.open_reviews(self.tx, list(self._opened.values()))
@@ -277,16 +290,17 @@ class Workspace:
         records.drop_links(self.tx, sorted(self._dropped & self.stored))
         records.save_links(self.tx, new, changed)
 
-    def _write_keys(self, touched: Sequence[Record]) -> None:
-        added: list[tuple[str, Key, str]] = []
-        removed: list[tuple[str, Key, str]] = []
-        for record in touched:
+    def _write_keys(self) -> None:
+        added = {(entity, key, id_) for (entity, key), ids in self.local_keys.items() for id_ in ids}
+        removed: set[tuple[str, Key, str]] = set()
+        for id_ in self._rekeyed:
+            record = self.records[id_]
             plan = self.engine.plans[record.entity]
-            now = record_keys(plan, record)
-            before = self._before.get(record.id)
-            was = record_keys(plan, before) if before is not None else set()
-            added.extend((record.entity, key, record.id) for key in now - was)
-            removed.extend((record.entity, key, record.id) for key in was - now)
+            now = {(record.entity, key, id_) for key in record_keys(plan, record)}
+            before = self._before.get(id_)
+            was = {(record.entity, key, id_) for key in record_keys(plan, before)} if before else set()
+            added = {row for row in added if row[2] != id_} | (now - was)
+            removed |= was - now
         records.save_keys(self.tx, added, removed)
 
 

@@ -119,6 +119,7 @@ class Rig:
     def remap(self, entity: str) -> None:
         """Another text for the entity file, and a new engine on the same store."""
         (self.folder / "person.yaml").write_text(entity)
+        self.engine.close()
         self.engine = build(
             self.settings, store=self.engine.store, now=self.clock, environment={}, registry=REGISTRY
         )
@@ -181,7 +182,13 @@ def rig(
         settings = Settings(mappings=folder, database_url=store_url)  # type: ignore[call-arg]  # the rest is usual
         engine = build(settings, store=store, now=clock, environment={}, registry=REGISTRY)
         cycle.activate(engine)
-        yield Rig(engine, systems, servers, clock, folder, settings)
+        made = Rig(engine, systems, servers, clock, folder, settings)
+
+        @stack.callback
+        def close() -> None:  # the engine that there is then; `remap` makes new ones
+            made.engine.close()
+
+        yield made
 
 
 def open_ready(url: str) -> Store:

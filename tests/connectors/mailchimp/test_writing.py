@@ -88,6 +88,24 @@ def test_a_lost_answer_to_the_only_call_is_unknown_for_all(bench: Bench) -> None
         update(bench, id, {"email_address": "moved@example.org"})
 
 
+def test_a_move_whose_answer_was_lost_is_found_done_when_it_is_tried_again(bench: Bench) -> None:
+    id = bench.load(1)[0]
+    bench.control.fault("drop_answer", "members.update")
+    with pytest.raises(OutcomeUnknown):
+        update(bench, id, {"email_address": "moved@example.org"})
+    bench.connector = bench.connect()  # another process, which remembers nothing
+    receipt = update(bench, id, {"email_address": "moved@example.org"})
+    assert (receipt.status, receipt.id) == ("done", subscriber_hash("moved@example.org"))
+
+
+def test_when_the_contact_made_the_same_move_the_rest_of_the_write_follows(bench: Bench) -> None:
+    id = bench.load(1)[0]
+    bench.control.edit("members", id, {"email_address": "moved@example.org"})
+    receipt = update(bench, id, {"email_address": "moved@example.org", "merge_fields.FNAME": "Eve"})
+    assert receipt.item is not None
+    assert get_path(receipt.item.fields, "merge_fields.FNAME") == "Eve"
+
+
 def test_an_update_never_sends_a_status_that_is_not_to_be_written(bench: Bench) -> None:
     id = bench.load(1)[0]
     bench.present(id)

@@ -50,7 +50,12 @@ class Vendor:
         self.slept: list[float] = []
         self.origins: list[tuple[str, dict[str, Any]]] = []
         account = Account(
-            system="mail", credentials={"api_key": "k"}, options=options or {}, http=self.http, now=lambda: 0
+            url=API,
+            system="mail",
+            credentials={"api_key": "k"},
+            options=options or {},
+            http=self.http,
+            now=lambda: 0,
         )
         self.exports = Exports(account, self, API, self.slept.append)  # type: ignore[arg-type]
 

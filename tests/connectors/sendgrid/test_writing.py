@@ -98,6 +98,26 @@ def test_a_crash_between_the_new_contact_and_the_old_ones_end_is_repaired_by_ask
     assert [one["id"] for one in bench.control.records("contacts")] == [done.id]
 
 
+def test_a_move_whose_answer_was_lost_ends_well_when_it_is_tried_again(bench: Bench) -> None:
+    id = bench.load(1)[0]
+    bench.control.fault("drop_answer", "contacts.upsert")
+    with pytest.raises(OutcomeUnknown):
+        update(bench, id, MOVED)
+    settle(bench)
+    assert len(bench.control.records("contacts")) == 2
+    bench.connector = bench.connect()
+    receipt = update(bench, id, MOVED)
+    assert receipt.status == "done"
+    assert [one["id"] for one in bench.control.records("contacts")] == [receipt.id]
+
+
+def test_of_two_contacts_that_want_one_address_the_second_is_refused(bench: Bench) -> None:
+    ids = bench.load(2)
+    receipts = bench.write(*(Write(key=id, op="update", id=id, values=MOVED) for id in ids))
+    assert [receipts[id].status for id in ids] == ["done", "refused"]
+    assert len(bench.control.records("contacts")) == 2
+
+
 def test_a_deletion_that_never_happens_leaves_the_write_unknown_in_the_end(bench: Bench) -> None:
     id = bench.load(1)[0]
     write = Write(key="k", op="update", id=id, values=MOVED)

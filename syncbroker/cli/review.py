@@ -1,0 +1,271 @@
+"""`review`: the questions that wait for a person, and their answers."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from syncbroker.cli.opening import opened
+from syncbroker.cli.output import (
+    Json,
+    console,
+    known,
+    local,
+    many,
+    plain,
+    print_json,
+    print_table,
+    say,
+    usage,
+)
+from syncbroker.cli.words import Members, members_of, raw_text, value_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncbroker.engine import Engine
+    from syncbroker.store.decisions import Review
+
+app = typer.Typer(help="List, show and answer the questions that wait for a person.", no_args_is_help=True)
+
+QUESTIONS = {
+    "conflict": "which value is right?",
+    "proposal": "shall this edit be taken over?",
+    "invalid": "what shall stand instead of a value that cannot be used?",
+    "match": "which record is it?",
+    "delete": "it was deleted there; what follows?",
+    "refused": "the system refused a write; what now?",
+}
+
+
+class ReviewView(msgspec.Struct, frozen=True, kw_only=True):
+    """A review for people and programs. `seen` goes into `resolve --seen`: it changes when what is asked changes.
+
+    `records` are those a match review chooses from, and `held` what the system holds: field -> value.
+    """
+
+    number: int
+    kind: str
+    question: str
+    entity: str
+    record: str | None
+    label: str
+    field: str
+    system: str
+    external_id: str | None
+    opened: Any
+    closed: Any
+    answered_by: str | None
+    body: dict[str, Any]
+    offers: list[Any]
+    takes_value: bool
+    seen: str
+    held: dict[str, Any]
+    records: dict[str, dict[str, Any]]
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Option(help=f"Only one kind: {', '.join(QUESTIONS)}.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show the questions that wait, oldest first."""
+    from syncbroker.store import decisions
+
+    if kind:
+        known("kind of review", QUESTIONS, [kind])
+    with opened() as engine:
+        with engine.store.read() as tx:
+            found = decisions.waiting(tx, kind=kind, limit=limit)
+            total = decisions.waiting_counts(tx)
+        views = [_view(engine, one) for one in found]
+        plans = engine.plans
+    if as_json:
+        print_json(views)
+        return
+    to = console()
+    print_table(
+        to,
+        ["review", "since", "kind", "record", "field", "system", "question", "offers"],
+        [
+            (
+                str(one.number),
+                local(one.opened),
+                one.kind,
+                f"{one.entity} {plain(one.label) or one.record or ''}",
+                one.field,
+                one.system,
+                one.question,
+                _offers(one, members_of(plans.get(one.entity), one.field)),
+            )
+            for one in views
+        ],
+    )
+    wanted = total.get(kind, 0) if kind else sum(total.values())
+    if not wanted:
+        say(to, "no review is waiting")
+    elif wanted > len(views):
+        say(to, f"{wanted - len(views):,} more; see --limit")
+
+
+@app.command("show")
+def show(
+    number: Annotated[int, typer.Argument(help="The review's number.")],
+    as_json: Json = False,
+) -> None:
+    """Show all that a person needs to answer one question."""
+    with opened() as engine:
+        view = _view(engine, _review(engine, number))
+        members = members_of(engine.plans.get(view.entity), view.field)
+    if as_json:
+        print_json(view)
+    else:
+        _show(console(), view, members)
+
+
+@app.command("resolve")
+def resolve(
+    number: Annotated[int, typer.Argument(help="The review's number.")],
+    choose: Annotated[str, typer.Option(metavar="OFFER", help="The name of one of its offers.")] = "",
+    value: Annotated[
+        str | None, typer.Option(help="Another value for the field, as a person writes it.")
+    ] = None,
+    person: Annotated[str, typer.Option(help="Who answers; by default the user of this machine.")] = "",
+    seen: Annotated[
+        str, typer.Option(help="Refuse if it asks something else than when `show` gave this.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Answer a question. The answer is a decision under the person's name; what it owes is written by serve or sync."""
+    from syncbroker.engine.answer import answer
+
+    if bool(choose) == (value is not None):
+        raise typer.BadParameter("give either --choose OFFER or --value VALUE")
+    name = person or _user()
+    with opened() as engine:
+        _review(engine, number)
+        decision = answer(engine, number, choose or "value", name, value=value, seen=seen)
+    if as_json:
+        print_json({"review": number, "decision": decision, "person": name})
+    else:
+        typer.echo(
+            f"review {number} is answered by {name} (decision {decision}); serve or the next sync writes it out"
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        raise typer.BadParameter("nobody knows who you are\n    hint: give --person NAME") from None
+
+
+def _review(engine: Engine, number: int) -> Review:
+    from syncbroker.errors import Missing
+    from syncbroker.store import decisions
+
+    with engine.store.read() as tx:
+        found = decisions.review(tx, number)
+    if found is None:
+        with usage():
+            raise Missing(f"there is no review {number}", hint="see: syncbroker review list")
+    return found
+
+
+def _view(engine: Engine, review: Review) -> ReviewView:
+    from syncbroker.engine.answer import offers, token
+    from syncbroker.engine.explain import moment
+    from syncbroker.engine.find import label
+    from syncbroker.store import records
+
+    asked = review.body.get("records", []) if review.kind == "match" else []
+    with engine.store.read() as tx:
+        loaded = records.load(tx, [*asked, *([review.record_id] if review.record_id else [])])
+        state = records.link_states(tx, [review.link]).get(review.link) if review.link else None
+    own = loaded.get(review.record_id or "")
+    link = state[0] if state else None
+    return ReviewView(
+        number=review.id,
+        kind=review.kind,
+        question=QUESTIONS[review.kind],
+        entity=review.entity,
+        record=review.record_id,
+        label=label(engine, own) if own else "",
+        field=review.field,
+        system=review.system,
+        external_id=link.external_id if link else None,
+        opened=moment(review.opened),
+        closed=moment(review.closed),
+        answered_by=review.person,
+        body=review.body,
+        offers=offers(review),
+        takes_value=bool(review.field),
+        seen=token(review),
+        held={name: one.raw for name, one in link.fields.items() if one.raw is not None} if link else {},
+        records={
+            id_: {
+                name: golden.value for name, golden in loaded[id_].golden.items() if golden.value is not None
+            }
+            for id_ in asked
+            if id_ in loaded
+        },
+    )
+
+
+def _show(to: Console, one: ReviewView, members: Members) -> None:
+    where = f", {one.system}" + (f" {one.external_id}" if one.external_id else "") if one.system else ""
+    say(to, f"review {one.number}, {one.kind}: {one.question}", style="bold")
+    say(to, f"  about   {one.entity} {one.record or ''} {plain(one.label)}")
+    say(to, f"  what    {one.field or 'the whole record'}{where}")
+    say(to, f"  since   {local(one.opened)}")
+    for name in ("why", "message", "rule"):
+        if one.body.get(name):
+            say(
+                to,
+                f"  {name:7} {plain(one.body[name])}"
+                + (f", {one.body['place']}" if "place" in one.body else ""),
+            )
+    if one.kind in ("proposal", "invalid"):
+        say(to, f"  holds   {raw_text(one.body.get('raw'))}")
+        say(to, f"  golden  {value_text(one.body.get('golden'), members)}")
+    if one.kind == "match":
+        say(to, f"  {one.system} holds")
+        for name, raw in one.held.items():
+            say(to, f"    {name}: {raw_text(raw)}")
+        for id_, golden in one.records.items():
+            say(to, f"  record {id_}")
+            for name, value in golden.items():
+                say(to, f"    {name}: {raw_text(value)}")
+    for name, value in one.body.get("values", {}).items():
+        say(to, f"  write   {name}: {raw_text(value)}")
+    if one.closed:
+        say(to, f"  closed  {local(one.closed)}: {plain(one.answered_by)}")
+        return
+    print_table(
+        to,
+        ["  answer", "what it does", "value"],
+        [
+            (
+                f"  --choose {offer.name}",
+                offer.what,
+                "" if offer.value is None else value_text(offer.value, members),
+            )
+            for offer in one.offers
+        ]
+        + ([("  --value VALUE", "take another value", "")] if one.takes_value else []),
+    )
+    say(to, f"\nsyncbroker review resolve {one.number} --seen {one.seen} --choose ...")
+
+
+def _offers(one: ReviewView, members: Members) -> str:
+    """What may be answered, on one line; a match review's offers are ids that only `show` explains."""
+    if one.kind == "match":
+        return f"{many(len(one.records), 'record')}, new"
+    return "  ".join(
+        offer.name + ("" if offer.value is None else f"={value_text(offer.value, members)}")
+        for offer in one.offers
+    )

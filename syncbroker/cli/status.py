@@ -1,0 +1,129 @@
+"""`status`: all that waits, failed or was left out, on one screen. Shows no personal data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncbroker.cli.opening import opened
+from syncbroker.cli.output import Json, console, counts, local, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncbroker.engine.status import Difference, Status, SystemStatus
+
+
+def status(
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences", help="Also count every field that is not in step, and why. Reads all records."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what there is, what waits, what failed and what was left out, as counts."""
+    from syncbroker.engine import status as looking
+
+    with opened() as engine:
+        found = looking.status(engine)
+        differing = looking.differences(engine) if differences else None
+    if as_json:
+        print_json(found if differing is None else {"status": found, "differences": differing})
+        return
+    _show(found)
+    if differing is not None:
+        _show_differences(differing)
+
+
+def _show(found: Status) -> None:
+    to = console()
+    say(to, f"{found.store}, mapping {found.mapping}, {local(found.at)}")
+    say(to, f"\nrecords       {counts(found.records)}")
+    say(to, f"reviews       {counts(found.reviews, 'none is waiting')}")
+    say(to, f"decisions     {counts(found.decisions)}")
+    say(to, f"deliveries    {counts(found.deliveries)}")
+    say(to, f"observations  {found.observations:,} waiting")
+    references = {f"{one.system} to {one.entity}": one.count for one in found.references}
+    say(to, f"references    {counts(references, 'all lead to a linked record')}")
+    print_table(
+        to,
+        ["system", "object", "links", "first read", "last pull", "last sweep"],
+        [
+            (
+                system.name if n == 0 else "",
+                one.object,
+                counts(one.links),
+                local(one.first_read),
+                local(one.pulled),
+                local(one.swept),
+            )
+            for system in found.systems
+            for n, one in enumerate(system.objects)
+        ],
+        title="systems",
+    )
+    print_table(
+        to,
+        ["writes owed", "by state", "next", "calls"],
+        [
+            (one.name, counts(one.pushes), local(one.next_push), _breaker(one))
+            for one in found.systems
+            if _tells(one)
+        ],
+        title="waiting or failing",
+    )
+    _show_runs(to, found)
+    print_table(
+        to,
+        ["left out or put right", "system", "object", "times", "meaning"],
+        [(one.what, one.system, one.object, one.count, one.meaning) for one in found.counters],
+        title="nothing silent",
+        right=["times"],
+    )
+
+
+def _show_runs(to: Console, found: Status) -> None:
+    print_table(
+        to,
+        ["run", "kind", "system", "object", "state", "started"],
+        [
+            (str(run.id), run.kind, run.system, run.object, run.state, run.started)
+            for run in [*found.unfinished, *found.failed]
+        ],
+        title="runs that are not finished, and objects whose last reading failed",
+    )
+
+
+def _tells(system: SystemStatus) -> bool:
+    return bool(system.pushes or system.breaker or not system.connector)
+
+
+def _breaker(system: SystemStatus) -> str:
+    if not system.connector:
+        return "the mapping no longer has this system"
+    if system.breaker is None:
+        return "go through"
+    found = system.breaker
+    until = f", left alone until {local(found.open_until)}" if found.is_open else ""
+    return f"failed {found.failures} times in a row{until}: {found.message}"
+
+
+def _show_differences(found: list[Difference]) -> None:
+    from syncbroker.engine.explain import STANDINGS
+
+    to = console()
+    if not found:
+        say(to, "\nevery field of every record is in step everywhere")
+    print_table(
+        to,
+        ["system", "entity", "field", "count", "standing", ""],
+        [
+            (one.system, one.entity, one.field, one.count, one.standing, STANDINGS[one.standing])
+            for one in found
+        ],
+        title="not in step",
+        right=["count"],
+    )

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import report
-from benchmarks.phase import Job, Measured
+from benchmarks.job import Job, Measured
 from tests.support import postgres
 
 ROOT = Path(__file__).parents[1]
@@ -169,11 +169,15 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load_and_sweep", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.load_and_sweep", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--records", type=int, default=100_000, help="people in each of the three systems")
     parser.add_argument("--store", choices=["sqlite", "postgresql", "both"], default="sqlite")
     parser.add_argument("--rounds", type=int, default=3, help="how often the sweeps are measured")
-    parser.add_argument("--loads", type=int, default=1, help="in how many of the rounds the first load is, too")
+    parser.add_argument(
+        "--loads", type=int, default=1, help="in how many of the rounds the first load is, too"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
     options = parser.parse_args()

@@ -7,7 +7,7 @@ nothing of what changed, so their sweeps are their loads once more.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from benchmarks import world
+from benchmarks.job import Job, Result
+from benchmarks.server import plain
 from benchmarks.world import FIELDS, PAGE, SYSTEMS, decode_id
 
 CHUNK = 5000
@@ -55,10 +58,6 @@ _copies = {
     )
     for system in SYSTEMS
 }
-
-
-def prepare_core(engine: Engine) -> None:
-    _core.create_all(engine)
 
 
 def core(engine: Engine, files: Files) -> int:
@@ -111,10 +110,6 @@ class _Billing(_Person, _Base):
 _MODELS: dict[str, type[_Person]] = {"crm": _Crm, "marketing": _Marketing, "billing": _Billing}
 
 
-def prepare_orm(engine: Engine) -> None:
-    _Base.metadata.create_all(engine)
-
-
 def orm(engine: Engine, files: Files, sample: int) -> int:
     """`session.merge` for each of the first `sample` rows of each file; a commit after every thousand."""
     seen = 0
@@ -133,7 +128,8 @@ def orm(engine: Engine, files: Files, sample: int) -> int:
 # --------------------------------------------------------------------------------- the floor, on the bare driver
 
 _RANGE = (
-    "SELECT external_id, fingerprint FROM floor WHERE system = {0} AND object = {0} AND external_id BETWEEN {0} AND {0}"
+    "SELECT external_id, fingerprint FROM floor "
+    "WHERE system = {0} AND object = {0} AND external_id BETWEEN {0} AND {0}"
 )
 
 
@@ -150,8 +146,7 @@ class Floor:
             self._connection: Any = sqlite3.connect(str(parsed.database), isolation_level=None)
             self._mark, blob, narrow = "?", "BLOB", " WITHOUT ROWID"
         else:
-            plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-            self._connection = psycopg.connect(plain, autocommit=True)
+            self._connection = psycopg.connect(plain(url), autocommit=True)
             self._mark, blob, narrow = "%s", "BYTEA", ""
         self._connection.execute(
             f"CREATE TABLE IF NOT EXISTS floor (system TEXT, object TEXT, external_id TEXT, fingerprint {blob}, "
@@ -192,3 +187,18 @@ def _marked(path: Path) -> Iterator[list[tuple[str, bytes]]]:
     with path.open("rb") as lines:
         while page := [(decode_id(line).id, digest(line)) for line in islice(lines, PAGE)]:
             yield page
+
+
+def prepare(job: Job) -> Callable[[], Result]:
+    paths = world.files(Path(job.folder))
+    if job.who == "floor":
+        floor = Floor(job.url)
+        if job.what == "load":
+            return lambda: (floor.fill(paths), 0, {})
+        return lambda: (*floor.sweep(paths), {})
+    engine = connect(job.url)
+    if job.who == "core":
+        _core.create_all(engine)
+        return lambda: (core(engine, paths), 0, {})
+    _Base.metadata.create_all(engine)
+    return lambda: (orm(engine, paths, job.sample), 0, {})

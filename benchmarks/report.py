@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
-from benchmarks.phase import Measured
+from benchmarks.job import Measured
 
 Results = Mapping[tuple[str, str], Sequence[Measured]]
 
@@ -40,7 +40,14 @@ LINES = (
     Line("sweep, nothing changed", "bare floor", ("broker", "unchanged"), ("floor", "unchanged"), "<=", 2.5),
     Line("the same from parsed dicts", "Core", ("core", "unchanged"), ("parsed", "unchanged"), ">=", 2),
     Line("sweep, 1% changed", "Core", ("core", "changed"), ("broker", "changed"), ">=", 3),
-    Line("sweep, 1% changed", "its own no-change sweep", ("broker", "changed"), ("broker", "unchanged"), "<=", 2),
+    Line(
+        "sweep, 1% changed",
+        "its own no-change sweep",
+        ("broker", "changed"),
+        ("broker", "unchanged"),
+        "<=",
+        2,
+    ),
     Line("first load", "Core", ("core", "load"), ("broker", "load"), ">=", 1),
     Line("first load", "ORM", ("orm", "load"), ("broker", "load"), ">=", 20),
 )
@@ -115,7 +122,8 @@ def text(whole: Mapping[str, Any]) -> str:
     loads = f"{whole['loads']} first load" + ("s" if whole["loads"] > 1 else "")
     head = (
         f"{whole['records']} contacts in three systems, {whole['rounds']} rounds, {loads}; "
-        f"Python {whole['python']}, {whole['cpus']} CPUs. The ORM script does {whole['orm_sample']} records of each file."
+        f"Python {whole['python']}, {whole['cpus']} CPUs. "
+        f"The ORM script does {whole['orm_sample']} records of each file."
     )
     parts = [head]
     for store, found in whole["stores"].items():

@@ -130,7 +130,7 @@ def write_files(folder: Path, count: int) -> dict[str, Path]:
     found = files(folder)
     streams = {system: path.open("wb") for system, path in found.items()}
     for n, person in enumerate(people(count)):
-        for place, (system, stream) in enumerate(streams.items()):
+        for place, stream in enumerate(streams.values()):
             row = dict(person)
             if n % 10 == place:
                 row["city"] = "Bath"
@@ -159,12 +159,18 @@ def mapping_files(folder: Path, paths: Mapping[str, Path], *, parsed: bool = Fal
     folder.mkdir(parents=True, exist_ok=True)
     text = ["systems:"]
     for system, path in paths.items():
-        text += [f"  {system}:", "    connector: lines", f"    options: {{file: {path}, parsed: {str(parsed).lower()}}}"]
+        text += [
+            f"  {system}:",
+            "    connector: lines",
+            f"    options: {{file: {path}, parsed: {str(parsed).lower()}}}",
+        ]
     (folder / "systems.yaml").write_text("\n".join(text) + "\n")
     lines = ["entity: person", "links:"]
     lines += [f"  {system}: {{object: people, create: never}}" for system in paths]
     lines += ["match:", "  - {on: [email]}", "fields:"]
     for name in FIELDS:
         systems = ", ".join(f"{system}: {{field: {name}, direction: pull}}" for system in paths)
-        lines.append(f"  {name}: {{type: text, authority: [{', '.join(paths)}], policy: prefer, systems: {{{systems}}}}}")
+        lines.append(
+            f"  {name}: {{type: text, authority: [{', '.join(paths)}], policy: prefer, systems: {{{systems}}}}}"
+        )
     (folder / "person.yaml").write_text("\n".join(lines) + "\n")

@@ -69,7 +69,7 @@ def owed(plan: Plan, record: Record) -> Owed:
     updates: dict[int, dict[str, Value]] = {}
     for link in record.links:
         reader = plan.readers.get(link.system)
-        if reader is None or not link.primary or link.status != "live":
+        if reader is None or not link.primary or link.status != "live" or not link.seen:
             continue
         values = _link_owed(plan, reader, record, link)
         if values:

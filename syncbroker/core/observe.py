@@ -58,11 +58,15 @@ class Edit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """`again`: this look cannot be judged before another read. `superseded`: late values that were no news."""
+    """`again`: this look cannot be judged before another read. `superseded`: late values that were no news.
+
+    `taken`: it is the newest state that is known, so that looking at the same thing again would tell nothing.
+    """
 
     link: LinkState
     edits: tuple[Edit, ...] = ()
     again: bool = False
+    taken: bool = False
     superseded: int = 0
     confirmed: tuple[str, ...] = ()
 
@@ -75,12 +79,14 @@ def observe(link: LinkState, look: Look, timing: Timing) -> Observed:
     if stamped and order < link.order:
         return _late(link, look, order)
     if stamped and order == link.order and not newer_read:
-        return Observed(link, again=_news(link, look))
+        news = _news(link, look)  # seen a second time: the read that it caused showed what is there now
+        return Observed(link, again=news and not look.second, superseded=int(news and look.second))
     if not stamped and not newer_read:
         if look.second:
             return _late(link, look, order)
         return Observed(link, again=not look.read or _news(link, look))
-    if not stamped and link.ours and look.begun < link.seen + timing.lag and _stale(link, look):
+    old = not stamped or order == link.order
+    if old and link.ours and look.begun < link.seen + timing.lag and _stale(link, look):
         return Observed(link, again=True)
     return _fresh(link, look, order if stamped else look.ended, timing)
 
@@ -92,7 +98,7 @@ def _news(link: LinkState, look: Look) -> bool:
 def _stale(link: LinkState, look: Look) -> bool:
     """Within the read-after-write lag: a field that we wrote shows a value that we know it held before."""
     for name in link.ours:
-        seen, state = look.seen.get(name), link.fields[name]
+        seen, state = look.seen.get(name), link.fields.get(name, UNSEEN)
         if seen is not None and seen.value != state.value and seen.value in state.known:
             return True
     return False
@@ -127,8 +133,8 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
     ours = set(link.ours)
     before = link.order if timing.stamped else link.seen
     for name, seen in look.seen.items():
-        first = name not in fields or fields[name].invalid == PENDING
         state = fields.get(name, UNSEEN)
+        first = name not in fields or state.invalid == PENDING
         if seen.invalid:
             if _is_known(state, seen) and name in fields:
                 continue
@@ -141,7 +147,7 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
             if seen.raw != state.raw:
                 fields[name] = replace(state, raw=seen.raw)
             continue
-        elif any(seen.value == value for value, _ in state.sent):
+        elif any(seen.value == value and until > look.ended for value, until in state.sent):
             left = tuple(pair for pair in state.sent if pair[0] != seen.value)
             fields[name] = replace(
                 state,
@@ -161,12 +167,14 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
             fields[name] = FieldState(
                 raw=seen.raw, value=seen.value, met=state.met, base=state.base, sent=sent, known=(seen.value,)
             )
-            if first and seen.value is None:  # never set: no edit
+            if first and seen.value is None and not state.met:  # never set: no edit
                 continue
         ours.discard(name)
         point = look.field_times.get(name)
         since, until = (point, point) if point is not None else (min(before, order), order)
         edits.append(Edit(name, seen, state, first, late=False, since=since, until=until))
+    if timing.stamped and look.stamp is None:
+        order = 0  # our clock says nothing about the order of the system's own versions
     order = max(order, link.order)
     link = replace(
         link,
@@ -177,7 +185,7 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
         ours=tuple(sorted(ours)),
         consent=look.consent if look.consent is not None else link.consent,
     )
-    return Observed(link, tuple(edits), confirmed=tuple(confirmed))
+    return Observed(link, tuple(edits), taken=True, confirmed=tuple(confirmed))
 
 
 # ------------------------------------------------------------------------------------- our own writes settle
@@ -197,9 +205,11 @@ def confirm(
     """Rule 6: the write arrived. `held` becomes what the answer shows and `base` the value written.
 
     `taught`: an answer (not a later read) shows another value than we wrote: the system rewrites it, and the two are
-    equivalent from now on. `based_on`: order of the read that the write was based on.
+    equivalent from now on. `based_on`: order of the read that the write was based on; of several writes of the same
+    fields in a row, the first one's counts, since none of the reads between shows what the first one removed.
     """
     fields = dict(link.fields)
+    since = link.since if set(written) <= set(link.ours) else max(link.since, based_on)
     for name, value in written.items():
         state, seen = fields.get(name, UNSEEN), shown.get(name)
         if seen is None:
@@ -221,7 +231,7 @@ def confirm(
         fields=fields,
         order=max(link.order, order),
         seen=max(link.seen, ended),
-        since=max(link.since, based_on),
+        since=since,
         ours=tuple(sorted({*link.ours, *written})),
         open=False,
     )

@@ -158,14 +158,17 @@ ABSENT = _Absent()
 
 
 def pick(item: Mapping[str, Any], path: str) -> Any:
-    """The member at a dotted path, or ABSENT. A key that itself holds the whole path wins."""
+    """The member at a dotted path (a number counts in a list), or ABSENT. A key that is the whole path wins."""
     if path in item:
         return item[path]
     here: Any = item
     for part in path.split("."):
-        if not isinstance(here, Mapping) or part not in here:
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+            here = here[int(part)]
+        else:
             return ABSENT
-        here = here[part]
     return here
 
 

@@ -287,6 +287,8 @@ def _review(rule: FieldRule, q: Question) -> Verdict:
 
 
 def _seed(rule: FieldRule, q: Question) -> Verdict:
+    if q.golden.value is None:
+        return _take(q, "adopted", "no value stands")
     first = not q.met and q.system != q.golden.source
     if first and outranks(rule, q.system, q.golden.source):
         return _take(q, "conflict_resolved", f"first meeting: {q.system} ranks higher")

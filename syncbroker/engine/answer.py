@@ -226,6 +226,8 @@ def _match(ws: Workspace, review: Review, choice: str, _value: object) -> None:
                 f"there is no record {record_id} any more", hint=f"see: syncbroker review show {review.id}"
             )
     _attach_anew(ws, plan, reader, old, record_id)
+    for id_ in ws.load(review.body["records"]):
+        ws.touch(id_)  # creates that waited for this answer
     why = "a person says it is a record of its own" if choice == "new" else "a person says it is this record"
     ws.add(
         record_id,

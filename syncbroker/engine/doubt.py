@@ -15,6 +15,7 @@ from syncbroker.core import observe
 from syncbroker.core.plan import Seen
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, ingest, settle
+from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs
@@ -120,6 +121,9 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
     found = {
         s.id: s for s in ingest.read_now(engine, source, [str(one.link.external_id) for one in batch], "read")
     }
+    found.update(
+        _renamed(engine, source, [one for one in batch if _gone(found.get(str(one.link.external_id)))])
+    )
     known = settle.references(engine, source, list(found.values()))
     histories = {
         one.row.link: _history(engine, one, found.get(str(one.link.external_id)), known) for one in batch
@@ -143,11 +147,33 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
     return len(batch)
 
 
+def _gone(s: Sighting | None) -> bool:
+    return s is not None and (s.deleted or s.merged_into is not None)
+
+
+def _renamed(engine: Engine, source: Source, batch: Sequence[Claim]) -> dict[str, Sighting]:
+    """Former external id -> the record under its new one, where our own write may have changed what the id is made of."""
+    path = source.spec.id_path
+    found: dict[str, Sighting] = {}
+    for one in batch:
+        if not path or path not in one.write.values:
+            continue
+        begun = engine.now()
+        items = engine.connectors[source.system].find(
+            source.object, {path: one.write.values[path]}, source.paths
+        )
+        if len(items) == 1 and items[0].id != one.link.external_id:
+            found[str(one.link.external_id)] = ingest.sighting(source, items[0], begun, engine.now(), "read")
+    return found
+
+
 def _settle_change(
     ws: Workspace, one: Claim, s: Sighting, known: References, history: dict[str, Seen]
 ) -> None:
     """A later read shows our value: it arrived. Otherwise it may still be under way, and what is seen builds on nothing
     that we know."""
+    if s.id != one.link.external_id:
+        renamed(ws, one.row.link, str(one.link.external_id), s.id, None)
     link, entity = ws.link(one.row.link), one.plan.entity.name
     written = one.row.push.values
     seen = one.reader.read(s.fields, s.complete, known)

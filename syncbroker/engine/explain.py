@@ -177,6 +177,11 @@ def moment(at: Micros | None) -> datetime | None:
     return None if not at or at >= records.FAR else EPOCH + timedelta(microseconds=at)
 
 
+def listed(value: Any) -> Any:
+    """A canonical value as JSON would give it back, so that stored and typed ones compare: tuples are lists."""
+    return [listed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def explain(engine: Engine, record_id: str, only: Sequence[str] = ()) -> Explanation:
     """Everything about a record, or about these of its fields. Missing when there is no such record."""
     with engine.store.read() as tx:
@@ -240,14 +245,14 @@ def step(decision: Decision, outcome: Outcome) -> Step:
         mapping=decision.mapping,
         run=decision.run,
         winner=outcome.winner,
-        before=msgspec.to_builtins(q.golden.value) if q else None,
+        before=listed(q.golden.value) if q else None,
         before_source=q.golden.source if q else "",
         after=outcome.after,
         raw=(q.value if q.raw is None else q.raw) if q else None,
-        value=msgspec.to_builtins(q.value) if q else None,
+        value=listed(q.value) if q else None,
         invalid=q.invalid if q else "",
-        held=q.held if q else None,
-        base=q.base if q else None,
+        held=listed(q.held) if q else None,
+        base=listed(q.base) if q else None,
         late=q.late if q else False,
         edited_since=moment(q.since) if q else None,
         edited_until=moment(q.until) if q else None,
@@ -271,7 +276,7 @@ def _field(
     golden = record.golden.get(field.name, NOTHING)
     history = [one for one in steps if one.field == field.name]
     made = next((n for n, one in enumerate(history) if one.before != one.after), len(history))
-    standing_value = msgspec.to_builtins(golden.value)
+    standing_value = listed(golden.value)
     return FieldView(
         name=field.name,
         members=[(member.name, str(member.type)) for member in field.members],
@@ -290,7 +295,9 @@ def _field(
             if field.name in reader.fields
             for side in _sides(plan, reader, record, field.name, rows)
         ],
-        candidates=golden.frozen,
+        candidates={name: listed(one) for name, one in golden.frozen.items()}
+        if golden.frozen is not None
+        else None,
         review=golden.review,
         history=history,
     )
@@ -346,11 +353,11 @@ def _sides(
                 external_id=link.external_id,
                 standing=standing(plan, record, link, name),
                 raw=state.raw,
-                value=state.value,
+                value=listed(state.value),
                 invalid=state.invalid,
-                base=state.base,
+                base=listed(state.base),
                 met=state.met,
-                doubtful=[value for value, _ in state.sent],
+                doubtful=[listed(value) for value, _ in state.sent],
                 order=moment(link.order),
                 review=state.review or golden.review or link.review,
                 push=_push(rows.get(link.n)),

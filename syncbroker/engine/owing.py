@@ -99,8 +99,12 @@ def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> N
             link = LinkState(n=n, system=one.system, object=object_, external_id=None, status="planned")
             ws.put_link(link, one.record_id, plan.entity.name)
         row = ws.outbox.get(link.n, existing.get(link.n))
-        if link.open or (row is not None and row.state == ("waiting" if one.lacks else "due")):
-            continue
+        if (
+            link.open
+            or link.n in ws.outbox
+            or (row is not None and row.state == ("waiting" if one.lacks else "due"))
+        ):
+            continue  # under way, settled in this very transaction, or as it should be
         if row is not None and row.state == "refused" and row.push.refused == one.values:
             continue
         if row is not None:

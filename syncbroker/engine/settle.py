@@ -137,9 +137,8 @@ def exists(ws: Workspace, one: Claim, found: Sequence[Sighting]) -> None:
         if record_id is not None:
             refuse(ws, one, f"{source.system} has it already, linked to another record")
             return
-        ws.load_queued([n])
-        ws.close(ws.link(n).review, "a create found it")
-        ws.drop_link(n)
+        _wait_for_review(ws, one, n)
+        return
     ws.outbox[link.n] = None
     link = replace(
         link, external_id=seen.id, status="live", open=False, fields={}, order=0, seen=0, since=0, ours=()
@@ -152,6 +151,14 @@ def exists(ws: Workspace, one: Claim, found: Sequence[Sighting]) -> None:
     )
     ws.linked.append((source.system, entity, seen.id))
     queues.stage(ws.tx, queues.LIVE, source.system, source.object, [seen])
+
+
+def _wait_for_review(ws: Workspace, one: Claim, queued: int) -> None:
+    """A review already asks which record this is: nothing is created or linked past the person's answer."""
+    ws.load_queued([queued])
+    error = f"waits for review {ws.link(queued).review}"
+    ws.put_link(replace(ws.link(one.row.link), open=False), one.record_id, one.plan.entity.name)
+    ws.outbox[one.row.link] = replace(one.row, state="waiting", due=FAR, push=queues.Push(), error=error)
 
 
 # -------------------------------------------------------------------------------------- receipts

@@ -54,10 +54,15 @@ class Workspace:
 
     # -------------------------------------------------------------------------------------------- in
 
-    def load(self, ids: Iterable[str]) -> None:
+    def load(self, ids: Iterable[str]) -> list[str]:
+        """Load records that are not here yet. Returns those of `ids` that exist."""
+        ids = list(ids)
         wanted = [id_ for id_ in ids if id_ not in self.records]
-        if not wanted:
-            return
+        if wanted:
+            self._load(wanted)
+        return [id_ for id_ in ids if id_ in self.records]
+
+    def _load(self, wanted: Sequence[str]) -> None:
         records.lock(self.tx, wanted)
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)

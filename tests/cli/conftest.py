@@ -135,7 +135,7 @@ def installed(folder: Path) -> str:
 def world(
     tmp_path: Path,
     sqlite_url: str,
-    toy_registry: None,
+    toy_registry: None,  # noqa: ARG001  # it only has to be there
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[World]:
@@ -147,9 +147,7 @@ def world(
         servers = {name: stack.enter_context(serve(one)) for name, one in systems.items()}
         mappings = tmp_path / "mappings"
         mappings.mkdir()
-        (mappings / "systems.yaml").write_text(
-            system_text({name: one.url for name, one in servers.items()})
-        )
+        (mappings / "systems.yaml").write_text(system_text({name: one.url for name, one in servers.items()}))
         (mappings / "person.yaml").write_text(entity_text(FIELDS, PEOPLE, create="always"))
         store = open_store(sqlite_url)
         schema.upgrade(store)
@@ -168,9 +166,7 @@ def world(
             captured = capsys.readouterr()
             return captured.out, captured.err
 
-        yield World(
-            tmp_path, systems, servers, read, {**environment, "PYTHONPATH": installed(tmp_path)}
-        )
+        yield World(tmp_path, systems, servers, read, {**environment, "PYTHONPATH": installed(tmp_path)})
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from syncbroker.engine import answer
 from syncbroker.engine.explain import STANDINGS, Explanation, FieldView, explain, moment
 from syncbroker.errors import Missing
+from syncbroker.sdk.simulator import Fault
 from syncbroker.store.records import FAR
 from tests.support.rig import Rig
 from tests.support.three import three
@@ -22,7 +23,11 @@ def world(tmp_path: Path, store_url: str) -> Iterator[Rig]:
 
 def ann(world: Rig) -> Explanation:
     """Ann is the one whom marketing knew from the start."""
-    (record,) = [one for one in world.records() if (one.links[0].external_id, one.links[0].system) == ("p000001", "crm")]
+    (record,) = [
+        one
+        for one in world.records()
+        if (one.links[0].external_id, one.links[0].system) == ("p000001", "crm")
+    ]
     return explain(world.engine, record.id)
 
 
@@ -78,7 +83,11 @@ def test_a_persons_answer_is_explained_by_name_and_the_other_candidate_lost_to_i
     phone = field(world, "phone")
     assert (phone.value, phone.source) == ("+15559999999", "")
     assert phone.decided is not None
-    assert (phone.decided.actor, phone.decided.kind, phone.decided.review) == ("Kim", "resolved_by_person", review.id)
+    assert (phone.decided.actor, phone.decided.kind, phone.decided.review) == (
+        "Kim",
+        "resolved_by_person",
+        review.id,
+    )
     assert [(lost.system, lost.value) for lost in phone.losers] == [("crm", "+15551234567")]
 
 
@@ -97,8 +106,9 @@ def test_a_divergence_that_was_let_stand_says_so(world: Rig) -> None:
 
 
 def test_a_write_that_is_owed_is_shown_with_its_state(world: Rig) -> None:
-    world.servers["billing"].stop() if hasattr(world.servers["billing"], "stop") else None
-    world.systems["billing"].faults.append(_down())
+    world.systems["billing"].faults.append(
+        Fault(operation="people.write", kind="status", status=401, times=0)
+    )
     world.edit("marketing", "p000001", email="new@x.example")
     world.sync()
     billing = field(world, "email").sides[2]
@@ -137,9 +147,3 @@ def test_every_standing_that_occurs_has_a_meaning(world: Rig) -> None:
 @pytest.mark.parametrize("at", [None, 0, FAR, FAR + 1])
 def test_no_time_and_a_time_that_never_comes_are_none(at: int | None) -> None:
     assert moment(at) is None
-
-
-def _down() -> object:
-    from syncbroker.sdk.simulator import Fault
-
-    return Fault(operation="people.write", kind="status", status=503, times=0)

@@ -81,7 +81,9 @@ KEYED = """  phone: {type: phone, policy: prefer, systems: {crm: phone}}
 def test_a_key_of_several_fields_is_found_by_all_of_them_or_by_the_first(
     tmp_path: Path, store_url: str
 ) -> None:
-    people = {"crm": [{"phone": "+15551234567", "name": "Ann Lee"}, {"phone": "+15551234567", "name": "Bob Ray"}]}
+    people = {
+        "crm": [{"phone": "+15551234567", "name": "Ann Lee"}, {"phone": "+15551234567", "name": "Bob Ray"}]
+    }
     entity = entity_text(KEYED, people, match="phone, name")
     with rig(tmp_path / "mappings", store_url, entity, people) as world:
         world.sync()

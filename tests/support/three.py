@@ -25,9 +25,7 @@ DATA = {
         {"email": "ann@x.example", "name": "Ann Lee", "phone": "+15551234567", "source": "Web"},
         {"email": "bob@x.example", "name": "Bob Ray"},
     ],
-    "marketing": [
-        {"email": "Ann@x.example", "name": "Annie Lee", "phone": "+15559999999", "source": "Fair"}
-    ],
+    "marketing": [{"email": "Ann@x.example", "name": "Annie Lee", "phone": "+15559999999", "source": "Fair"}],
     "billing": [{"email": "bob@x.example"}],
 }
 

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from syncbroker.core import observe
 from syncbroker.core.plan import Seen
+from syncbroker.core.state import UNSEEN
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, ingest, settle
+from syncbroker.engine import Engine, Source, ingest, settle
 from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
@@ -152,7 +153,7 @@ def _gone(s: Sighting | None) -> bool:
 
 
 def _renamed(engine: Engine, source: Source, batch: Sequence[Claim]) -> dict[str, Sighting]:
-    """Former external id -> the record under its new one, where our own write may have changed what the id is made of."""
+    """Former external id -> the record under its new one, where our own write may have changed what ids are made of."""
     path = source.spec.id_path
     found: dict[str, Sighting] = {}
     for one in batch:
@@ -198,7 +199,7 @@ def _settle_change(
     ws.outbox[one.row.link] = replace(one.row, state="due", due=ws.now, push=queues.Push())
     after = replace(s, begun=s.ended, unsure=bool(rest))
     queues.stage(ws.tx, queues.LIVE, one.source.system, one.source.object, [after])
-    queues.wake(ws.tx, one.source.system, one.source.object, [s.id])
+    queues.wake(ws.tx, one.source.system, one.source.object, [s.id, str(one.link.external_id)])
 
 
 def _history(engine: Engine, one: Claim, s: Sighting | None, known: References) -> dict[str, Seen]:
@@ -208,7 +209,11 @@ def _history(engine: Engine, one: Claim, s: Sighting | None, known: References) 
     seen, found = one.reader.read(s.fields, s.complete, known), {}
     for name, value in one.row.push.values.items():
         links = one.reader.fields[name]
-        if len(links) != 1 or name not in seen or seen[name].value in (value, one.link.fields[name].value):
+        if (
+            len(links) != 1
+            or name not in seen
+            or seen[name].value in (value, one.link.fields.get(name, UNSEEN).value)
+        ):
             continue
         connector = engine.connectors[one.source.system]
         for change in connector.history(one.source.object, s.id, links[0].path):

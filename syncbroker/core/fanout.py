@@ -102,10 +102,8 @@ def _creates(plan: Plan, record: Record) -> tuple[dict[str, dict[str, Value]], t
             continue
         values: dict[str, Value] = {
             name: one.value
-            for name in reader.fields
-            if reader.pushes(name)
-            and (one := record.golden.get(name, NOTHING)).value is not None
-            and one.frozen is None
+            for name in reader.fields  # a frozen one too: a new link gets the value from before the freeze
+            if reader.pushes(name) and (one := record.golden.get(name, NOTHING)).value is not None
         }
         lacking = [
             name

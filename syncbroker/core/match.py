@@ -45,8 +45,13 @@ def keys(plan: Plan, values: Mapping[str, Value]) -> list[Key]:
     for n, rule in enumerate(plan.entity.match):
         parts = [plan.spec_key(name, values.get(name)) for name in rule.on]
         if all(parts):
-            found.append("|".join([str(n), *(str(part) for part in parts)]))
+            found.append(key_of(n, [str(part) for part in parts]))
     return found
+
+
+def key_of(n: int, parts: Sequence[str]) -> Key:
+    """The key of rule number `n` for these texts; with fewer than the rule has fields, how its keys begin."""
+    return "|".join([str(n), *(part.replace("\\", "\\\\").replace("|", "\\p") for part in parts)])
 
 
 def match(plan: Plan, found: Sequence[Key], hits: Mapping[Key, Sequence[str]]) -> Match:

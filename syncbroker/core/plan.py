@@ -178,7 +178,9 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
         name = rule.group or rule.name
         known = fields.get(name)
         fields[name] = (
-            Field(name, known.rule, (*known.members, rule)) if known else Field(name, rule, (rule,))
+            Field(name, known.rule, (*known.members, rule), single=False)
+            if known
+            else Field(name, rule, (rule,))
         )
     types = {rule.name: rule.type for rule in entity.fields.values()}
     readers = {}
@@ -206,7 +208,7 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
     for name in {name for match in entity.match for name in match.on}:
         group = entity.fields[name].group
         members = [member.name for member in fields[group].members] if group else []
-        keyed[name] = (group or name, members.index(name) if members else None)
+        keyed[name] = (group or name, members.index(name) if len(members) > 1 else None)
     places = {name: f"{entity.file}:{field.rule.line}" for name, field in fields.items()}
     return Plan(version, entity, fields, readers, keyed, places)
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from sqlalchemy import ColumnElement, and_, select
 
 from syncbroker.core import values
+from syncbroker.core.match import key_of
 from syncbroker.core.plan import Plan
 from syncbroker.core.state import NOTHING, Record
 from syncbroker.core.types import Invalid, Type
@@ -107,7 +108,7 @@ def _by_key(tx: Tx, plan: Plan, text: str) -> list[str]:
         keys = [_key(plan, name, part) for name, part in zip(rule.on, parts, strict=False)]
         if len(parts) > len(rule.on) or not all(keys):
             continue
-        start = "|".join([str(n), *keys])
+        start = key_of(n, keys)
         whole = len(keys) == len(rule.on)
         query = select(k.record_id).distinct().where(k.entity == plan.entity.name)
         query = query.where(k.key == start if whole else _begins(tx, k.key, f"{start}|"))

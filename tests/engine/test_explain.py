@@ -16,8 +16,8 @@ from tests.support.three import three
 
 
 @pytest.fixture
-def world(tmp_path: Path, store_url: str) -> Iterator[Rig]:
-    with three(tmp_path, store_url) as made:
+def world(tmp_path: Path, sqlite_url: str) -> Iterator[Rig]:
+    with three(tmp_path, sqlite_url) as made:
         yield made
 
 

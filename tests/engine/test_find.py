@@ -12,8 +12,8 @@ from tests.support.three import three
 
 
 @pytest.fixture
-def world(tmp_path: Path, store_url: str) -> Iterator[Rig]:
-    with three(tmp_path, store_url) as made:
+def world(tmp_path: Path, sqlite_url: str) -> Iterator[Rig]:
+    with three(tmp_path, sqlite_url) as made:
         yield made
 
 
@@ -21,12 +21,15 @@ def ann(world: Rig) -> str:
     return next(one.id for one in world.records() if one.golden["email"].value == "ann@x.example")
 
 
-def test_a_record_is_found_by_its_id_by_the_beginning_of_it_and_by_a_systems_id(world: Rig) -> None:
-    id_ = ann(world)
-    assert find(world.engine, "person", id_) == [id_]
-    assert find(world.engine, "person", id_[:-1].upper()) == [id_]
-    assert find(world.engine, "person", "crm:p000001") == [id_]
-    assert find(world.engine, "person", "billing:p000002") == [id_]
+def test_a_record_is_found_by_its_id_by_the_beginning_of_it_and_by_a_systems_id(
+    tmp_path: Path, store_url: str
+) -> None:
+    with three(tmp_path, store_url) as world:
+        id_ = ann(world)
+        assert find(world.engine, "person", id_) == [id_]
+        assert find(world.engine, "person", id_[:-1].upper()) == [id_]
+        assert find(world.engine, "person", "crm:p000001") == [id_]
+        assert find(world.engine, "person", "billing:p000002") == [id_]
 
 
 def test_a_record_is_found_by_a_match_key_however_it_is_written(world: Rig) -> None:

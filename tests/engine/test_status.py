@@ -14,8 +14,8 @@ from tests.support.three import FIELDS, three
 
 
 @pytest.fixture
-def world(tmp_path: Path, store_url: str) -> Iterator[Rig]:
-    with three(tmp_path, store_url) as made:
+def world(tmp_path: Path, sqlite_url: str) -> Iterator[Rig]:
+    with three(tmp_path, sqlite_url) as made:
         yield made
 
 
@@ -25,12 +25,14 @@ def system(found: Status, name: str) -> dict[str, object]:
     return made
 
 
-def test_records_links_reviews_and_decisions_are_counted(world: Rig) -> None:
-    found = status(world.engine)
+def test_records_links_reviews_and_decisions_are_counted(tmp_path: Path, store_url: str) -> None:
+    with three(tmp_path, store_url) as world:
+        found = status(world.engine)
+        kinds = world.kinds()
     assert found.records == {"person": 2}
     assert [one.objects[0].links for one in found.systems] == [{"live": 2}] * 3
     assert found.reviews == {"conflict": 1}
-    assert found.decisions == world.kinds()
+    assert found.decisions == kinds
     assert found.observations == 0
 
 
@@ -135,8 +137,10 @@ def test_differences_are_counted_by_field_and_reason(world: Rig) -> None:
     }
 
 
-def test_a_world_in_step_has_no_differences(tmp_path: Path, store_url: str) -> None:
+def test_a_world_in_step_has_no_differences(tmp_path: Path, sqlite_url: str) -> None:
     people = {"crm": [{"email": "ann@x.example", "name": "Ann"}], "marketing": [], "billing": []}
-    with rig(tmp_path / "mappings", store_url, entity_text(FIELDS, people, create="always"), people) as world:
+    with rig(
+        tmp_path / "mappings", sqlite_url, entity_text(FIELDS, people, create="always"), people
+    ) as world:
         world.sync()
         assert differences(world.engine) == []

@@ -77,6 +77,8 @@ def link(system: str = "crm", n: int = 1, **given: Any) -> LinkState:
         name: FieldState(raw=value, value=value, met=True, base=value, known=(value,))
         for name, value in holds.items()
     }
+    if fields:
+        given = {"seen": 1} | given
     return LinkState(
         n=n, system=system, object="people", external_id=f"{system}-{n}", fields=fields, **given
     )

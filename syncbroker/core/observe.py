@@ -85,6 +85,8 @@ def observe(link: LinkState, look: Look, timing: Timing) -> Observed:
         if look.second:
             return _late(link, look, order)
         return Observed(link, again=not look.read or _news(link, look))
+    if look.read and not newer_read and not look.second and _contradicts(link, look):
+        return Observed(link, again=True)  # an answer without a version leaves the order of the state before
     old = not stamped or order == link.order
     if old and link.ours and look.begun < link.seen + timing.lag and _stale(link, look):
         return Observed(link, again=True)
@@ -93,6 +95,12 @@ def observe(link: LinkState, look: Look, timing: Timing) -> Observed:
 
 def _news(link: LinkState, look: Look) -> bool:
     return any(not _is_known(link.fields.get(name, UNSEEN), seen) for name, seen in look.seen.items())
+
+
+def _contradicts(link: LinkState, look: Look) -> bool:
+    """A field that we wrote shows something else."""
+    shown = ((look.seen.get(name), link.fields.get(name, UNSEEN)) for name in link.ours)
+    return any(seen is not None and seen.value != state.value for seen, state in shown)
 
 
 def _stale(link: LinkState, look: Look) -> bool:

@@ -19,6 +19,7 @@ from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
 from syncbroker.engine import Engine
+from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import end
 from syncbroker.engine.waking import held_sighting
@@ -105,7 +106,7 @@ def answer(
             ws.load([review.record_id])
         _ANSWERS[review.kind](ws, review, choice, value)
         ws.close(number, person)
-        ws.finish()
+        finish(ws)
         return decisions.last_id(tx)
 
 

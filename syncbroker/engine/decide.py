@@ -21,6 +21,7 @@ from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Value
 from syncbroker.engine import Engine, Source
+from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
@@ -66,7 +67,7 @@ def decide_chunk(engine: Engine, run: int, limit: int = CHUNK) -> Decided:
         chunk = _Chunk(engine, tx, ws, rows)
         for row in rows:
             chunk.decide(row)
-        kinds = ws.finish()
+        kinds = finish(ws)
         records.save_aliases(tx, chunk.aliases)
         queues.finish(tx, chunk.done)
         queues.put_off(tx, chunk.later)
@@ -390,5 +391,5 @@ def rederive(engine: Engine, entity: str, progress: Callable[[int], None] = lamb
                 for link in ws.records[id_].links:
                     if link.rules != ws.plan(id_).version:
                         ws.put_link(link, id_, entity)
-            ws.finish()
+            finish(ws)
             progress(len(ids))

@@ -22,6 +22,7 @@ from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, doubt, ingest, settle
+from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Retry
@@ -127,7 +128,7 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
         ws.load([record_id for _, record_id, _ in homes.values() if record_id])
         externals = _externals(ws, system, rows)
         claims = [one for row in rows if (one := _claim(ws, row, externals)) is not None]
-        ws.finish()
+        finish(ws)
         return claims
 
 

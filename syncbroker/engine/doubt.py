@@ -16,6 +16,7 @@ from syncbroker.core.plan import Seen
 from syncbroker.core.state import UNSEEN
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest, settle
+from syncbroker.engine.finish import finish
 from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
@@ -113,7 +114,7 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                 settle.exists(ws, one, found)
             else:
                 settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
-            ws.finish()
+            finish(ws)
     return len(batch)
 
 
@@ -144,7 +145,7 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
                     queues.stage(tx, queues.LIVE, source.system, source.object, [s])
             else:
                 _settle_change(ws, one, s, known, histories[one.row.link])
-        ws.finish()
+        finish(ws)
     return len(batch)
 
 

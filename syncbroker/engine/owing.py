@@ -6,19 +6,14 @@ whose write is under way is left to its worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from syncbroker.core import fanout
 from syncbroker.core.state import LinkState, Record
 from syncbroker.core.types import Value
+from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Row
-
-if TYPE_CHECKING:
-    from syncbroker.engine.workspace import Workspace
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -30,9 +25,9 @@ class Create(msgspec.Struct, frozen=True):
     lacks: str
 
 
-def derive(ws: Workspace, touched: Iterable[str]) -> None:
-    """Bring the outbox rows of these records in line with what is owed."""
-    ids = list(touched)
+def derive(ws: Workspace) -> None:
+    """Bring the outbox rows of every touched record in line with what is owed."""
+    ids = list(ws.touched)
     stored = [link.n for id_ in ids for link in ws.records[id_].links if link.n in ws.stored]
     existing = queues.outbox_rows(ws.tx, [n for n in stored if n not in ws.outbox])
     creates: list[Create] = []

@@ -16,6 +16,7 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Write
 from syncbroker.engine import Engine, Source, ingest
+from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import bury, renamed
 from syncbroker.engine.workspace import Workspace
@@ -63,7 +64,7 @@ def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
         ws = opened(engine, tx, batch)
         for one in batch:
             release(ws, one, due=ws.now + delay)
-        ws.finish()
+        finish(ws)
 
 
 def hand_back(engine: Engine, source: Source, moved: Sequence[tuple[Claim, Sighting | None]]) -> None:
@@ -74,7 +75,7 @@ def hand_back(engine: Engine, source: Source, moved: Sequence[tuple[Claim, Sight
             release(ws, one, due=ws.now + (1_000_000 if sighting is None else 0))
         queues.stage(tx, queues.LIVE, source.system, source.object, [s for _, s in moved if s is not None])
         ws.count("rechecked_away", source.system, source.object, len(moved))
-        ws.finish()
+        finish(ws)
 
 
 def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
@@ -90,7 +91,7 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
             with engine.store.write() as tx:
                 ws = opened(engine, tx, [one])
                 exists(ws, one, found)
-                ws.finish()
+                finish(ws)
         else:
             sure.append(one.based_on(engine.now()))
     return sure
@@ -194,7 +195,7 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
                 blind.append(receipt.id or str(one.link.external_id))
             else:
                 _doubtful(ws, one, receipt.message)
-        ws.finish()
+        finish(ws)
     if blind and not source.spec.lag:  # where a read may lag, the next poll or sweep shows it
         _stage_reads(engine, source, [id_ for id_ in blind if id_ != "None"])
     return applied
@@ -308,7 +309,7 @@ def unknown(engine: Engine, batch: Sequence[Claim], message: str) -> None:
         ws = opened(engine, tx, batch)
         for one in batch:
             _doubtful(ws, one, message)
-        ws.finish()
+        finish(ws)
 
 
 def _doubtful(ws: Workspace, one: Claim, message: str) -> None:

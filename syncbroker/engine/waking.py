@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncbroker.core.plan import Reader
 from syncbroker.core.state import LinkState
 from syncbroker.engine import Engine
+from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records
 from syncbroker.store.queues import Sighting
-
-if TYPE_CHECKING:
-    from syncbroker.engine.workspace import Workspace
 
 
 def wake(ws: Workspace) -> None:

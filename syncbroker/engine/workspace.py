@@ -1,7 +1,6 @@
 """What one deciding transaction holds in its hands: records, links, outcomes, reviews; written back all at once.
 
-Everything changes here first, in memory. `finish` moves bases, derives what is owed, and writes records, links,
-decisions, reviews and the outbox in one go, so that all of it is committed or none.
+Everything changes here first, in memory; `finish.finish` ends the transaction, so that all of it is committed or none.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from syncbroker.core.match import Key, key_values, keys
 from syncbroker.core.plan import Plan
 from syncbroker.core.state import Golden, LinkState, Record
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine, owing, waking
+from syncbroker.engine import Engine
 from syncbroker.store import decisions, queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
@@ -41,7 +40,7 @@ class Workspace:
         self.outbox: dict[int, queues.Row | None] = {}
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self._before: dict[str, Record] = {}
-        self._touched: dict[str, None] = {}
+        self.touched: dict[str, None] = {}
         self._golden: dict[str, set[str]] = {}
         self._rekeyed: set[str] = set()
         self.stored: set[int] = set()
@@ -89,11 +88,11 @@ class Workspace:
     def new_record(self, entity: str) -> str:
         id_ = str(uuid7())
         self.records[id_] = Record(id_, entity, {}, {})
-        self._touched[id_] = None
+        self.touched[id_] = None
         return id_
 
     def touch(self, record_id: str) -> None:
-        self._touched[record_id] = None
+        self.touched[record_id] = None
 
     def new_number(self, name: str) -> int:
         """The next number of a sequence, of those set aside by `reserve` first."""
@@ -123,7 +122,7 @@ class Workspace:
         self.queued.pop(n, None)
         self.home[n] = record_id
         self.records[record_id].by_number[n] = link
-        self._touched[record_id] = None
+        self.touched[record_id] = None
 
     def drop_link(self, n: int) -> LinkState:
         """End a link: its row, its pending writes and its fingerprint go."""
@@ -229,16 +228,18 @@ class Workspace:
 
     # ------------------------------------------------------------------------------------------- out
 
-    def finish(self) -> dict[str, int]:
-        """Derive, then write everything. Returns outcomes by kind."""
-        for id_ in self._touched:
+    def step(self) -> None:
+        """Let the bases of links that are in step move with the golden values."""
+        for id_ in self.touched:
             record = self.records[id_]
             for link in fanout.step(record):
                 record.by_number[link.n] = link
                 self._dirty.add(link.n)
-        owing.derive(self, self._touched)
+
+    def write(self) -> dict[str, int]:
+        """Write everything that changed. Returns outcomes by kind."""
         kinds = self._write_decisions()
-        touched = [self.records[id_] for id_ in self._touched]
+        touched = [self.records[id_] for id_ in self.touched]
         records.save(
             self.tx,
             [record for record in touched if record.id not in self._before],
@@ -254,7 +255,6 @@ class Workspace:
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
         runs.count(self.tx, self.counts)
-        waking.wake(self)
         return kinds
 
     def _write_decisions(self) -> dict[str, int]:

@@ -1,0 +1,15 @@
+"""How every deciding transaction ends: bases move, what is owed is derived, all is written, and what waited is woken."""
+
+from __future__ import annotations
+
+from syncbroker.engine import owing, waking
+from syncbroker.engine.workspace import Workspace
+
+
+def finish(ws: Workspace) -> dict[str, int]:
+    """Returns outcomes by kind."""
+    ws.step()
+    owing.derive(ws)
+    kinds = ws.write()
+    waking.wake(ws)
+    return kinds

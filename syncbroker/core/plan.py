@@ -219,7 +219,7 @@ def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:
     for name, field in plan.fields.items():
         value = golden.get(name)
         if field.single:
-            out[name] = value
+            out[field.members[0].name] = value
             continue
         members = value if isinstance(value, tuple) else (None,) * len(field.members)
         out.update({member.name: one for member, one in zip(field.members, members, strict=True)})

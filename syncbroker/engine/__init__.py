@@ -1,11 +1,16 @@
-"""The shell around the core, in the order data flows: `ingest`, `decide`, `deliver`, `sweep`.
+"""The shell around the core, in the order data flows. Read the four steps first, top to bottom.
 
     ingest   what vendors say -> observations in the inbox
     decide   inbox -> golden values, decisions, pushes owed: one transaction
     deliver  pushes owed -> re-check, write, confirm
     sweep    everything a vendor holds against what we believe it holds
 
-`workspace` is what a deciding transaction holds in its hands; `answer` is decide for a person's answer to a review.
+    cycle    the four put together: what commands and workers run, and how they catch up after a crash
+
+What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what is
+owed now; `waking`: what had waited). `judge` puts edits before their rules, `removal` ends and re-points links. `find`
+looks before a create, `settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a
+person; `explain` and `status` only look.
 """
 
 from __future__ import annotations

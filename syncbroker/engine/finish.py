@@ -1,4 +1,4 @@
-"""How every deciding transaction ends: bases move, what is owed is derived, all is written, and what waited is woken."""
+"""How every deciding transaction ends: bases move, what is owed is derived, all is written, what waited is woken."""
 
 from __future__ import annotations
 

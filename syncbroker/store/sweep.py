@@ -38,7 +38,8 @@ def probe(tx: Tx, system: str, object_: str, external_ids: Sequence[str], ascend
             system=system,
             object=object_,
         )
-    return Stored({row[0]: row[1] for row in rows}, [row[2] for row in rows])
+    asked = set(external_ids)  # a range also holds records that the page does not
+    return Stored({row[0]: row[1] for row in rows}, [row[2] for row in rows if row[0] in asked])
 
 
 def note(seen: bytearray, stored: Stored) -> None:

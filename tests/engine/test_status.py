@@ -47,16 +47,6 @@ def test_each_object_tells_when_it_was_first_read_pulled_and_swept(world: Rig) -
     assert people.first_read < people.swept
 
 
-def test_a_sweep_of_a_source_that_proves_nothing_counts_as_a_sweep(world: Rig) -> None:
-    before = status(world.engine).systems[0].objects[0].swept
-    world.clock.pass_(60)
-    world.sweep()
-    after = status(world.engine).systems[0].objects[0].swept
-    assert before is not None
-    assert after is not None
-    assert after > before
-
-
 def test_writes_that_are_owed_and_the_breaker_of_a_failing_system_are_shown(world: Rig) -> None:
     world.systems["billing"].faults.append(
         Fault(operation="people.write", kind="status", status=401, times=0)

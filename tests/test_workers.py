@@ -316,7 +316,7 @@ def test_beginning_takes_up_what_came_while_nobody_worked(world: Rig) -> None:
 
 
 def test_beginning_goes_on_when_the_system_of_a_waiting_delivery_is_down(world: Rig) -> None:
-    number = deliver(world, "marketing", email="new@x.example")
+    number = deliver(world, "marketing")
     world.systems["marketing"].faults.append(Fault(operation="people.*", kind="status", status=401, times=0))
     workers = Workers(world.engine, 1.0)
     with capture_logs() as logs:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncbroker.demo.characters import Character
-from syncbroker.demo.payloads import COMPANY_OBJECTS, OBJECTS
+from syncbroker.demo.payloads import OBJECTS
 from syncbroker.demo.stage import Stage
 from syncbroker.engine.answer import answer
 from syncbroker.engine.explain import Step, step
@@ -93,7 +93,8 @@ class Scene:
         self._edited = time.monotonic()
         with stage.engine().store.read() as tx:
             self._before = decisions.last_id(tx)
-        self._marks = self._log_ends()
+        stage.look_at_logs()
+        self._marks = dict(stage.log_ends)
 
     # ---- telling ----
 
@@ -175,10 +176,6 @@ class Scene:
         """What the broker has written there since the act began."""
         return self.stage.systems[system].writes(self._marks[system])
 
-    def ends(self) -> dict[str, int]:
-        """How long each system's request log is now."""
-        return self._log_ends()
-
     # ---- what was decided ----
 
     def record_id(self, name: str) -> str:
@@ -241,9 +238,9 @@ class Scene:
         while True:
             self._idle()
             if not (left := self.work_left()):
-                marks = self._log_ends()
+                written = self.stage.look_at_logs()
                 self._idle()
-                if not self.work_left() and marks == self._log_ends():
+                if not self.work_left() and written == self.stage.look_at_logs():
                     return
             if time.monotonic() > end:
                 raise Unmet(f"after {patience:g} s there is still work: {left}")
@@ -267,10 +264,6 @@ class Scene:
         for system in self.stage.systems.values():
             system.idle()
 
-    def _log_ends(self) -> dict[str, int]:
-        """The number of each system's last request that could matter: polls come and go."""
-        return {name: max((entry.n for entry in control.log()), default=0) for name, control in self.stage.systems.items()}
-
 
 def everybody(stage: Stage) -> dict[str, dict[str, str]]:
     """The external ids of all characters, to be kept up to date by the acts."""
@@ -290,10 +283,6 @@ def plain(what: str, value: Any) -> str:
     if what == "consent":
         return {"Opted in": "subscribed", "Opted out": "unsubscribed"}.get(str(value), str(value))
     return str(value).lower() if isinstance(value, bool) or what == "email" else str(value)
-
-
-def company_objects() -> Mapping[str, str]:
-    return COMPANY_OBJECTS
 
 
 def played(act: Callable[[Scene], None], stage: Stage, ids: dict[str, dict[str, str]]) -> Told:

@@ -119,6 +119,8 @@ class Stage:
         self.systems: dict[str, Control] = {}
         self.environment: dict[str, str] = {}
         self.url = ""
+        self.log_ends: dict[str, int] = {}
+        self._written: dict[str, int] = {}
         self._open = contextlib.ExitStack()
         self._serving: subprocess.Popen[str] | None = None
         self._engine: Engine | None = None
@@ -229,6 +231,14 @@ class Stage:
             )
             self._engine = build(settings, environment=self.environment)
         return self._engine
+
+    def look_at_logs(self) -> dict[str, int]:
+        """How many writes each system has been sent so far. `log_ends`: how long each request log was."""
+        for name, control in self.systems.items():
+            entries = control.log(self.log_ends.get(name, 0))
+            self.log_ends[name] = self.log_ends.get(name, 0) + len(entries)
+            self._written[name] = self._written.get(name, 0) + sum(entry.write for entry in entries)
+        return dict(self._written)
 
     def whole_environment(self) -> dict[str, str]:
         """This process's environment without settings of the person's own broker, and with the stage's."""

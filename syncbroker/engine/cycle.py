@@ -14,7 +14,7 @@ from syncbroker.engine import Engine, Source, decide, deliver, ingest
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
-from syncbroker.errors import FixSetup, Retry
+from syncbroker.errors import StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, runs
 from syncbroker.store.queues import LIVE
 
@@ -61,7 +61,9 @@ def _cycle(
         name = f"{source.system} {source.object}"
         try:
             result = read(engine, source, partial(watch, step, name))
-        except (Retry, FixSetup) as error:
+        except StoreUnusable:
+            raise
+        except SyncbrokerError as error:
             summary.failed[source.system] = error.message
             watch("failed", source.system, 0)
             continue
@@ -211,7 +213,9 @@ def receive_all(engine: Engine, limit: int = 1000) -> int:
         if system not in failed:
             try:
                 staged += ingest.receive(engine, number)
-            except (Retry, FixSetup):
+            except StoreUnusable:
+                raise
+            except SyncbrokerError:
                 failed.add(system)
     return staged
 

@@ -208,8 +208,8 @@ class _Chunk:
             return True
         if n is None or n in ws.queued:
             waits, n = self._place(case, external_id, n)
-            if waits:
-                self.later.append((row.number, FAR))
+            if waits:  # for a create that may be this very record; nothing wakes what has no link yet
+                self.later.append((row.number, ws.now + 2_000_000))
                 return False
             if n is None:
                 return True

@@ -25,7 +25,7 @@ from syncbroker.engine import Engine, doubt, ingest, settle
 from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
-from syncbroker.errors import FixSetup, OutcomeUnknown, Retry
+from syncbroker.errors import FixSetup, OutcomeUnknown, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Push, Row, Sighting
 from syncbroker.store.records import FAR
@@ -78,7 +78,9 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
                 break
         if breaker.failures and total.calls:
             _breaker(engine, system, Breaker())
-    except (Retry, FixSetup) as error:
+    except StoreUnusable:
+        raise
+    except SyncbrokerError as error:
         total.failed[system] = error.message
         pause = BREAKER_PAUSE if breaker.failures + 1 >= BREAKER_AFTER else 0
         pause = max(pause, int(error.delay * 1_000_000) if isinstance(error, Retry) else BREAKER_PAUSE)

@@ -20,6 +20,7 @@ from syncbroker.engine.finish import finish
 from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
+from syncbroker.errors import Reject
 from syncbroker.store import queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import Row, Sighting
@@ -72,6 +73,8 @@ def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
             or row.system not in plan.readers
         ):
             queues.drop_outbox(tx, [row.link])
+            if state is not None:
+                records.save_links(tx, [], [(replace(state, open=False), entity, record_id)])
             runs.count(tx, {("withdrawn", row.system, row.object): 1})
             continue
         reader = plan.readers[row.system]
@@ -89,7 +92,11 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
     source = batch[0].source
     begun = engine.now()
     connector = engine.connectors[source.system]
-    done = connector.job(source.object, job, [one.write for one in batch], source.paths)
+    done: list[Receipt] | None
+    try:
+        done = connector.job(source.object, job, [one.write for one in batch], source.paths)
+    except Reject:  # the vendor does not know the job (any more): what it did is found out by reading
+        done = []
     if done is None:
         with engine.store.write() as tx:
             for one in batch:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from syncbroker.core.plan import ABSENT, pick
 from syncbroker.core.types import Event, Item, Micros
 from syncbroker.engine import Engine, Source
-from syncbroker.errors import BadDelivery, Refused, SyncbrokerError
+from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError
 from syncbroker.sdk.connector import Delivery, Page
 from syncbroker.store import queues, runs, tables
 from syncbroker.store import sweep as sweeping
@@ -327,7 +327,14 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
         by_source.setdefault((row.system, row.object), []).append(row)
     for key, rows in by_source.items():
         source = engine.sources[key]
-        found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+        try:
+            found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+        except StoreUnusable:
+            raise
+        except SyncbrokerError:
+            with engine.store.write() as tx:  # they come due again by themselves
+                runs.count(tx, {("reread_failed", *key): len(rows)})
+            continue
         with engine.store.write() as tx:
             queues.stage(tx, queues.LIVE, *key, found)
             for row in rows:

@@ -257,6 +257,7 @@ def confirmed(
 def removed(ws: Workspace, one: Claim) -> None:
     """A propagated delete took place (or there was nothing left to delete)."""
     link = ws.drop_link(one.row.link)
+    queues.wake(ws.tx, link.system, link.object, [str(link.external_id)])
     bury(ws, link, one.record_id, runs.secret_key(ws.tx), "propagate")
     why = "the deletion was propagated"
     ws.add(

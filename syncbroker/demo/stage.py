@@ -38,7 +38,7 @@ PATIENCE = 60.0
 RATE = "5000/1s"
 """What every simulator allows; the example mappings keep to what the vendors' plans allow."""
 
-POLLED = {"billing": "1s"}
+POLLED = {"crm": "1s"}
 """How often a system is asked for changes, where an act needs it oftener than a company would."""
 
 

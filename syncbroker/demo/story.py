@@ -7,15 +7,15 @@ acceptance tests play the very same acts. Their order matters only to people: la
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
-from syncbroker.core.resolve import Kind
-from syncbroker.demo.payloads import OBJECTS
-from syncbroker.demo.scene import Scene, Unmet
+from syncbroker.demo.scene import Scene
 from syncbroker.demo.views import member_id
 from syncbroker.sdk.paths import get_path
-from syncbroker.store import decisions, queues
+from syncbroker.store import decisions
+from syncbroker.store.decisions import Outcome
 
 OPERATOR = "olga"
 """Who answers the questions that wait."""
@@ -51,7 +51,7 @@ def new_address(scene: Scene) -> None:
     scene.told.seconds = seconds
     scene.told.holds.append((new, ["mail (a new contact there; SendGrid cannot change an address)"]))
     scene.must("Mailchimp has her once, under her new id", _only(scene, "marketing", mara.email, new))
-    scene.must("nothing was created in Mailchimp", not _operations(scene, "marketing"))
+    scene.must("nothing was written to Mailchimp for it", not scene.writes("marketing"))
     scene.note(f"Mailchimp's id of her followed the address ({old_id[:8]}... -> {member_id(new)[:8]}...): re-pointed")
 
 
@@ -121,8 +121,7 @@ def proposal(scene: Scene) -> None:
 
 
 def cleared(scene: Scene) -> None:
-    tobias = scene.person("tobias")
-    number = scene.held("crm", "tobias", "phone")
+    number = scene.held("mail", "tobias", "phone")
     title = scene.held("mail", "tobias", "job_title")
     scene.did(f"Somebody empties two fields of Tobias Reinholt in the CRM: his job title ({title}), and his telephone")
     scene.edit("crm", "tobias", {"jobtitle": "", "phone": ""})
@@ -130,7 +129,6 @@ def cleared(scene: Scene) -> None:
     scene.decided("tobias", "edit_reverted", "phone")
     scene.until_held("tobias", "job_title", "", ["crm", "mail"], shown="no job title")
     scene.until_held("tobias", "phone", number, ["crm", "mail"])
-    scene.must("his telephone was there before", number == plain_phone(tobias, "+49 40 66969 003"))
     scene.note("the mapping says `empty: clear` for the one and not for the other")
 
 
@@ -227,15 +225,15 @@ def lost_answer(scene: Scene) -> None:
 
 def unseen_edit(scene: Scene) -> None:
     ours, theirs = "+1 206 555 0171", "+1 206 555 0172"
-    scene.did(f"A salesman changes Victor Esposti's telephone to {ours}. Billing is slow to take the write;")
-    scene.stage.systems["billing"].fault("delay", "customers.update", seconds=3.0)
-    scene.edit("crm", "victor", {"phone": ours})
-    scene.until("the write to billing is under way", lambda: _under_way(scene, "billing"))
-    scene.did(f"after the broker's last look, and before its write lands, Victor himself types {theirs} there")
-    scene.edit("billing", "victor", {"phone": theirs})
-    scene.decided("victor", "overwritten_unseen", "phone", where="billing")
+    scene.did(f"An agent changes Victor Esposti's telephone to {ours} in support. The CRM is slow to take the write;")
+    scene.stage.systems["crm"].fault("delay", "contacts.*update*", write=True, seconds=5.0)
+    scene.edit("support", "victor", {"phone": ours})
+    scene.until("the write to the CRM is under way", lambda: not scene.stage.systems["crm"].faults())
+    scene.did(f"after the broker's last look, and before its write lands, a salesman types {theirs} there")
+    scene.edit("crm", "victor", {"phone": theirs})
+    scene.decided("victor", "overwritten_unseen", "phone", where="crm")
     scene.until_held("victor", "phone", theirs.replace(" ", ""), ["crm", "billing", "support"])
-    scene.note("the write removed his edit; a reading that was made in between had seen it, so it was brought back")
+    scene.note("the write removed his edit; a poll that was made in between had seen it, so it was brought back")
 
 
 def deleted(scene: Scene) -> None:
@@ -270,7 +268,6 @@ def drift(scene: Scene) -> None:
     scene.did("`syncbroker sweep` compares everything the systems hold with what is believed")
     done = scene.stage.run("sweep", "--json")
     scene.must(f"the sweep went through: {done.err}", done.code == 0)
-    _work_off(scene)
     scene.decided("nadia", "adopted", "last_name", where="mail")
     scene.decided("nadia", "drift_corrected", where="mail")
     scene.until_held("nadia", "last_name", nadia.next["last"], ["crm", "marketing", "mail"])
@@ -318,3 +315,30 @@ ACTS: tuple[Act, ...] = (
 
 
 # ------------------------------------------------------------------------------------------------- helpers
+
+
+@contextmanager
+def _slow_news(scene: Scene, *names: str) -> Iterator[None]:
+    """What these systems tell is under way for a while; edits made meanwhile know nothing of each other."""
+    systems = [scene.stage.systems[name] for name in names]
+    for system in systems:
+        system.fault("delay", "webhook", seconds=0.5, times=0)
+    yield
+    for system in systems:
+        system.idle()
+        system.clear_faults()
+
+
+def _explains(text: str, old: str, new: str) -> bool:
+    said = ("marketing", old, new, "enforce", "contact.yaml:")
+    return all(word in text for word in said)
+
+
+def _only(scene: Scene, system: str, old: str, new: str) -> bool:
+    """The system has one record of the new address and none of the old one."""
+    return not scene.with_email(system, old) and len(scene.with_email(system, new)) == 1
+
+
+def _history(scene: Scene, record_id: str) -> list[Outcome]:
+    with scene.stage.engine().store.read() as tx:
+        return [outcome for one in decisions.history(tx, record_id) for outcome in one.outcomes]

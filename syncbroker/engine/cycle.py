@@ -103,7 +103,8 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
     opens = ingest.finish(engine, result, dict(decided.kinds))
-    return {plan.entity.name for plan, _ in result.source.readers} if opens else set()
+    creating = [plan for plan, reader in result.source.readers if reader.rule.create == "always"]
+    return {plan.entity.name for plan in creating} if opens else set()
 
 
 def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:

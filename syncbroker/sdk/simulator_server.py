@@ -194,6 +194,10 @@ def _fault(simulator: Simulator, query: Mapping[str, str], given: dict[str, Any]
     return {}
 
 
+def _faults(simulator: Simulator, query: Mapping[str, str], given: dict[str, Any]) -> Any:
+    return simulator.faults
+
+
 def _clear_faults(simulator: Simulator, query: Mapping[str, str], given: dict[str, Any]) -> Any:
     simulator.faults.clear()
     return {}
@@ -224,6 +228,7 @@ _ACTIONS: Mapping[tuple[str, str], Callable[[Simulator, Mapping[str, str], dict[
     ("POST", "fault"): _fault,
     ("POST", "clear_faults"): _clear_faults,
     ("POST", "webhook"): _webhook,
+    ("GET", "faults"): _faults,
     ("GET", "records"): _records,
     ("GET", "log"): _log,
     ("GET", "sent"): _sent,
@@ -276,6 +281,10 @@ class Control:
     def fault(self, kind: str, operation: str = "*", **more: Any) -> None:
         """Add a `Fault`; `more` are its other members."""
         self._call("POST", "fault", {"kind": kind, "operation": operation, **more})
+
+    def faults(self) -> list[Fault]:
+        """Those that have not been played to the end: one that is under way for the last time is not among them."""
+        return msgspec.convert(self._call("GET", "faults"), list[Fault])
 
     def clear_faults(self) -> None:
         self._call("POST", "clear_faults", {})

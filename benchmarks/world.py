@@ -23,6 +23,8 @@ from syncbroker.sdk.registry import GROUP, Registry
 SYSTEMS = ("crm", "marketing", "billing")
 FIELDS = ("email", "first_name", "last_name", "company", "city", "phone", "plan", "notes")
 PAGE = 4000
+PARSED_PAGE = 1000
+"""Sources over HTTP give smaller pages."""
 
 REGISTRY = Registry([EntryPoint("lines", "benchmarks.world:Lines", GROUP)])
 
@@ -56,9 +58,9 @@ class Lines:
 
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
         with self._file.open("rb") as stream:
-            make = self._read if self._parsed else self._keep
-            while page := [make(line) for line in islice(stream, PAGE)]:
-                yield Page(items=page, resume="more")
+            make, size = (self._read, PARSED_PAGE) if self._parsed else (self._keep, PAGE)
+            while page := [make(line) for line in islice(stream, size)]:
+                yield Page(items=page, resume=page[-1].id)
         yield Page(items=[], proven=True)
 
     def _read(self, line: bytes) -> Item:

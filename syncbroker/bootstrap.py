@@ -17,6 +17,7 @@ from syncbroker.engine import Engine, make_sources
 from syncbroker.errors import Problem
 from syncbroker.mapping import load_mapping
 from syncbroker.sdk.connector import Account, Connector
+from syncbroker.sdk.guarded import Guarded
 from syncbroker.sdk.http import Http
 from syncbroker.sdk.limits import RateBudget
 from syncbroker.sdk.registry import Registry
@@ -123,4 +124,4 @@ def _connector(
         now=now,
         url=system.url,
     )
-    return kind(account)
+    return Guarded(kind(account), system.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -45,7 +46,7 @@ def downgrade(
     with _changing() as store, _revisions():
         before = schema.current(store)
         if not yes:
-            typer.confirm(f"Data in {store.where} will be lost. Go back to {revision}?", abort=True, err=True)
+            _ask(f"Data in {store.where} will be lost. Go back to {revision}?")
         schema.downgrade(store, revision)
         _tell(store, before, as_json)
 
@@ -87,6 +88,12 @@ def _revisions() -> Iterator[None]:
         yield
     except CommandError as error:
         raise typer.BadParameter(f"{error}\n    hint: see: syncbroker db current") from None
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody is there to be asked\n    hint: give --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def _tell(store: Store, before: str | None, as_json: bool) -> None:

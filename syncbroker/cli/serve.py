@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,9 +61,8 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
 
     logs.configure(settings.log_level)
     stop = threading.Event()
-    _on_signals(stop)
     failed: list[SyncbrokerError] = []
-    with opened(works=worker) as engine, ExitStack() as stack:
+    with _signals(stop), opened(works=worker) as engine, ExitStack() as stack:
         workers = Workers(engine, settings.tick) if worker else None
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
@@ -117,7 +117,8 @@ def _nobody(_number: int, _system: str) -> None:
     """Without a worker here, another process finds the delivery in the store."""
 
 
-def _on_signals(stop: threading.Event) -> None:
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
     """The first signal ends the work in an orderly way, a second one at once."""
 
     def handler(number: int, _frame: object) -> None:
@@ -125,8 +126,12 @@ def _on_signals(stop: threading.Event) -> None:
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handler)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 def _tell(settings: Settings, url: str, systems: list[str], as_json: bool) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
+
 from syncbroker.demo.characters import Character
 from syncbroker.demo.payloads import OBJECTS
 from syncbroker.demo.stage import Stage
@@ -21,7 +23,7 @@ from syncbroker.engine.find import find
 from syncbroker.errors import SyncbrokerError, Unavailable
 from syncbroker.sdk.paths import get_path
 from syncbroker.sdk.simulator import LogEntry
-from syncbroker.store import decisions, queues
+from syncbroker.store import decisions, queues, records, tables
 from syncbroker.store.decisions import Review
 
 PATIENCE = 45.0
@@ -185,6 +187,23 @@ class Scene:
                 return found[0]
         raise Unmet(f"the broker does not know {name}")
 
+    def is_known(self, name: str) -> bool:
+        engine = self.stage.engine()
+        return any(find(engine, "contact", f"{system}:{id}") for system, id in self.ids[name].items())
+
+    def mixed_up(self) -> tuple[list[str], int]:
+        """Records whose links are really different people or companies, and how many links there are."""
+        truth, mixed, count = self.stage.world.truth, [], 0
+        with self.stage.engine().store.read() as tx:
+            ids = [row[0] for row in tx.run(select(tables.records.c.id))]
+            for record in records.load(tx, ids).values():
+                links = [link for link in record.links if link.external_id is not None]
+                keys = {truth[link.system][link.object].get(str(link.external_id), "") for link in links}
+                count += len(links)
+                if len(keys - {""}) > 1:
+                    mixed.append(record.id)
+        return mixed, count
+
     def steps(self, name: str) -> list[Step]:
         """What was decided about a character since the act began, oldest first."""
         id = self.record_id(name)
@@ -212,16 +231,11 @@ class Scene:
 
     def review(self, name: str, kind: str, field: str = "") -> Review:
         """The question that waits about a character."""
-        id = self.record_id(name)
         found: list[Review] = []
 
         def there() -> bool:
-            with self.stage.engine().store.read() as tx:
-                waiting = decisions.waiting(tx, kind=kind, limit=1000)
             found[:] = [
-                one
-                for one in waiting
-                if field in ("", one.field) and (one.record_id == id or id in one.body.get("records", ()))
+                one for one in self.reviews(kind) if field in ("", one.field) and self._is_about(one, name)
             ]
             return bool(found)
 
@@ -229,6 +243,19 @@ class Scene:
         self.until(f"a review ({kind} {field}) about {name}", there)
         self.told.seconds = seconds
         return found[0]
+
+    def reviews(self, kind: str) -> list[Review]:
+        with self.stage.engine().store.read() as tx:
+            return decisions.waiting(tx, kind=kind, limit=10_000)
+
+    def _is_about(self, review: Review, name: str) -> bool:
+        """Its link is the character's, or it has none and is about their record."""
+        if review.link is None:
+            return review.record_id == self.record_id(name)
+        with self.stage.engine().store.read() as tx:
+            known = records.link_states(tx, [review.link])
+        link = known[review.link][0] if review.link in known else None
+        return link is not None and self.ids[name].get(link.system) == link.external_id
 
     # ---- quiet ----
 

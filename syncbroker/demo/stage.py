@@ -27,10 +27,13 @@ import msgspec
 import syncbroker
 from syncbroker.bootstrap import build
 from syncbroker.demo.world import World
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, cycle
+from syncbroker.engine.cycle import Summary
 from syncbroker.errors import Unavailable
-from syncbroker.sdk.simulator import Control
+from syncbroker.sdk.simulator import Control, LogEntry
 from syncbroker.settings import Settings
+from syncbroker.store import schema
+from syncbroker.store.database import open_store
 
 PATIENCE = 60.0
 """Seconds that a process may take to say that it is there, on a machine that has other things to do."""
@@ -110,10 +113,27 @@ class Done(NamedTuple):
     err: str
 
 
-class Stage:
-    """`systems`: the demo's hand on each simulator. `environment`: what the broker's processes are given."""
+class Command:
+    """A command of the broker's command line that is running."""
 
-    def __init__(self, folder: Path, world: World) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def done(self) -> Done:
+        out, err = self._process.communicate()
+        return Done(self._process.returncode, out or "", err or "")
+
+
+class Stage:
+    """`systems`: the demo's hand on each simulator. `environment`: what the broker's processes are given.
+
+    `shows`: somebody watches, so that long commands may write to this terminal themselves. `program`: how the broker's
+    command line is called.
+    """
+
+    def __init__(self, folder: Path, world: World, *, shows: bool = False) -> None:
+        self.shows = shows
+        self.program = [sys.executable, "-m", "syncbroker.cli.main"]
         self.folder = folder
         self.world = world
         self.systems: dict[str, Control] = {}
@@ -184,23 +204,48 @@ class Stage:
 
     def run(self, *arguments: str, shown: bool = False) -> Done:
         """One command of the broker's command line. `shown`: in this terminal, instead of being kept."""
+        return self.begin(*arguments, shown=shown).done()
+
+    def begin(self, *arguments: str, shown: bool = False) -> Command:
+        """The same, without waiting for its end."""
         kept = None if shown else subprocess.PIPE
-        done = subprocess.run(
-            [*command_line(), *arguments],
+        process = subprocess.Popen(
+            [*self.program, *arguments],
             env=self.whole_environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=kept,
             stderr=kept,
             text=True,
-            check=False,
         )
-        return Done(done.returncode, done.stdout or "", done.stderr or "")
+        self._open.callback(_stop, process)
+        return Command(process)
+
+    def make_store(self) -> None:
+        """What `syncbroker db upgrade` does."""
+        store = open_store(self.environment["SYNCBROKER_DATABASE_URL"])
+        try:
+            schema.upgrade(store)
+        finally:
+            store.close()
+
+    def work(self) -> Summary:
+        """A full sync and a full sweep, as the commands of these names make them, by this process."""
+        engine = self._built()
+        try:
+            engine.store.claim_process()
+            cycle.recover(engine)
+            summary = cycle.sync(engine)
+            swept = cycle.sweep(engine)
+            summary.failed |= {**summary.delivered.failed, **swept.failed, **swept.delivered.failed}
+        finally:
+            engine.store.close()
+        return summary
 
     def serve(self) -> None:
         """Start `syncbroker serve`, wait until its first sync is over, and point the vendors' webhooks at it."""
         port = self.url.rpartition(":")[2] if self.url else "0"
-        process = self._start("broker", [*command_line(), "serve", "--port", port])
+        process = self._start("broker", [*self.program, "serve", "--port", port])
         self._serving = process
         line = self._first_line("broker", process)
         found = re.search(r"https?://[^\s;]+", line)
@@ -223,14 +268,17 @@ class Stage:
             self._serving = None
 
     def engine(self) -> Engine:
-        """The store and the mapping as the broker's processes use them: to look at, never to work with."""
+        """The store and the mapping as the broker's processes use them: to look at."""
         if self._engine is None:
-            settings = Settings(  # type: ignore[call-arg]  # the rest is as usual
-                mappings=Path(self.environment["SYNCBROKER_MAPPINGS"]),
-                database_url=self.environment["SYNCBROKER_DATABASE_URL"],
-            )
-            self._engine = build(settings, environment=self.environment)
+            self._engine = self._built()
         return self._engine
+
+    def _built(self) -> Engine:
+        settings = Settings(  # type: ignore[call-arg]  # the rest is as usual
+            mappings=Path(self.environment["SYNCBROKER_MAPPINGS"]),
+            database_url=self.environment["SYNCBROKER_DATABASE_URL"],
+        )
+        return build(settings, environment=self.environment)
 
     def look_at_logs(self) -> dict[str, int]:
         """How many writes each system has been sent so far. `log_ends`: how long each request log was."""
@@ -239,6 +287,10 @@ class Stage:
             self.log_ends[name] = self.log_ends.get(name, 0) + len(entries)
             self._written[name] = self._written.get(name, 0) + sum(entry.write for entry in entries)
         return dict(self._written)
+
+    def logs(self) -> dict[str, list[LogEntry]]:
+        """Every request that the systems were sent."""
+        return {name: control.log() for name, control in self.systems.items()}
 
     def whole_environment(self) -> dict[str, str]:
         """This process's environment without settings of the person's own broker, and with the stage's."""
@@ -290,19 +342,14 @@ class Stage:
 
 
 @contextlib.contextmanager
-def raised(folder: Path, world: World) -> Iterator[Stage]:
+def raised(folder: Path, world: World, *, shows: bool = False) -> Iterator[Stage]:
     """A stage while the body runs."""
-    stage = Stage(folder, world)
+    stage = Stage(folder, world, shows=shows)
     try:
         stage.raise_()
         yield stage
     finally:
         stage.close()
-
-
-def command_line() -> list[str]:
-    """How the broker's command line is called from here, whatever the PATH."""
-    return [sys.executable, "-m", "syncbroker.cli.main"]
 
 
 def example_mappings() -> Path:
@@ -313,6 +360,11 @@ def example_mappings() -> Path:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    _stop(process)
+    _out(process).close()
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -320,7 +372,6 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    _out(process).close()
 
 
 def _out(process: subprocess.Popen[str]) -> IO[str]:

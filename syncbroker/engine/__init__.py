@@ -26,6 +26,7 @@ from syncbroker.core.mapping import Mapping
 from syncbroker.core.observe import Timing
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.types import Micros
+from syncbroker.engine.fingerprints import Members, make_members
 from syncbroker.sdk.connector import Connector, ObjectSpec
 from syncbroker.sdk.http import Http
 from syncbroker.store.database import Store
@@ -47,8 +48,8 @@ class Source:
         return Timing(self.spec.stamp is not None, int(self.spec.lag * 1_000_000), self.spec.conditional)
 
     @cached_property
-    def flat(self) -> bool:
-        return not any("." in path for path in self.paths)
+    def members(self) -> Members:
+        return make_members(self.paths)
 
     @property
     def rules(self) -> str:

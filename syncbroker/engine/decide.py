@@ -208,7 +208,7 @@ class _Chunk:
             return True
         if n is None or n in ws.queued:
             waits, n = self._place(case, external_id, n)
-            if waits:  # for a create that may be this very record; nothing wakes what has no link yet
+            if waits:  # for a write that may make this very record; nothing wakes what has no link yet
                 self.later.append((row.number, ws.now + 2_000_000))
                 return False
             if n is None:
@@ -230,8 +230,8 @@ class _Chunk:
         keys = matching.keys(plan, _values(plan, case.seen))
         stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
         found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
-        if found.record and self._create_open(found.record, source.system):
-            return True, None  # it may be the very record that a write of ours is creating
+        if found.record and self._write_open(found.record, source.system):
+            return True, None  # it may be the very record that a write of ours is creating, or moving to another id
         old = ws.link(n) if n is not None else None
         link = old or LinkState(
             n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id
@@ -342,9 +342,8 @@ class _Chunk:
         self.later.append((row.number, self.ws.now + 30_000_000))
         self.again.append(row)
 
-    def _create_open(self, record_id: str, system: str) -> bool:
-        links = self.ws.records[record_id].links
-        return any(link.system == system and link.status == "planned" and link.open for link in links)
+    def _write_open(self, record_id: str, system: str) -> bool:
+        return any(link.system == system and link.open for link in self.ws.records[record_id].links)
 
     def _is_buried(self, system: str, object_: str, external_id: str) -> bool:
         digest = records.digest(self._key, "external", external_id)

@@ -62,7 +62,7 @@ class Delivered:
 
 def deliver(engine: Engine, system: str, progress: Callable[[int], None] = ingest.quiet) -> Delivered:
     """Everything that is due for one system now. A failing system stops here, and only here."""
-    total = Delivered()
+    total, delay = Delivered(), 0.0
     with engine.store.read() as tx:
         breaker = runs.breaker(tx, system)
     if breaker.open_until > engine.now():
@@ -76,19 +76,18 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
             progress(sum(part.written.values()))
             if not part.moved:
                 break
-        if breaker.failures and total.calls:
-            _breaker(engine, system, Breaker())
     except StoreUnusable:
         raise
     except SyncbrokerError as error:
         total.failed[system] = error.message
-        pause = BREAKER_PAUSE if breaker.failures + 1 >= BREAKER_AFTER else 0
-        pause = max(pause, int(error.delay * 1_000_000) if isinstance(error, Retry) else BREAKER_PAUSE)
-        _breaker(
-            engine,
-            system,
-            Breaker(failures=breaker.failures + 1, open_until=engine.now() + pause, message=error.message),
-        )
+        delay = error.delay if isinstance(error, Retry) else BREAKER_PAUSE / 1_000_000
+    if system in total.failed:
+        many = breaker.failures + 1
+        pause = max(BREAKER_PAUSE if many >= BREAKER_AFTER else 0, int(delay * 1_000_000))
+        message = total.failed[system]
+        _breaker(engine, system, Breaker(failures=many, open_until=engine.now() + pause, message=message))
+    elif breaker.failures and total.calls:
+        _breaker(engine, system, Breaker())
     return total
 
 
@@ -107,11 +106,17 @@ def deliver_some(engine: Engine, system: str, begun: Micros) -> Delivered:
     done.written.update(made)
     claims = claim(engine, system, begun)
     done.moved += len(claims)
-    for batch in _batches(claims):
-        sure = recheck(engine, batch)
-        done.moved -= len(batch) - len(sure)  # what was handed back must be decided first
-        if sure:
-            done.add(write(engine, sure))
+    batches = _batches(claims)
+    for n, batch in enumerate(batches, 1):
+        try:
+            sure = recheck(engine, batch)
+            if sure:
+                done.add(write(engine, sure))
+        except SyncbrokerError:
+            left = [one for later in batches[n:] for one in later]
+            if left:
+                settle.give_back(engine, left, RETRY)
+            raise
     return done
 
 

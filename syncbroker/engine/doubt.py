@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from syncbroker.core import observe
 from syncbroker.core.plan import Seen
-from syncbroker.core.state import UNSEEN
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest, settle
 from syncbroker.engine.finish import finish
@@ -119,6 +118,9 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
             ws = settle.opened(engine, tx, [one])
             if found:
                 settle.exists(ws, one, found)
+            elif found is None:
+                where = one.source.system
+                settle.refuse(ws, one, f"no answer came, and {where} cannot be asked whether it has the record")
             else:
                 settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
             finish(ws)
@@ -216,12 +218,8 @@ def _history(engine: Engine, one: Claim, s: Sighting | None, known: References) 
         return {}
     seen, found = one.reader.read(s.fields, s.complete, known), {}
     for name, value in one.row.push.values.items():
-        links = one.reader.fields[name]
-        if (
-            len(links) != 1
-            or name not in seen
-            or seen[name].value in (value, one.link.fields.get(name, UNSEEN).value)
-        ):
+        links = one.reader.fields.get(name, ())
+        if len(links) != 1 or name not in seen or seen[name].value == value:
             continue
         connector = engine.connectors[one.source.system]
         for change in connector.history(one.source.object, s.id, links[0].path):

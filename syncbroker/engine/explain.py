@@ -24,6 +24,9 @@ from syncbroker.store import decisions, queues, records
 from syncbroker.store.decisions import Decision, Outcome
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Micros = 250_000_000_000_000_000
+"""The last time that a date can tell, in the 99th century."""
+
 HISTORY = 500
 """How many of a record's decisions are looked at, newest first."""
 
@@ -173,8 +176,8 @@ STANDINGS = {
 
 
 def moment(at: Micros | None) -> datetime | None:
-    """A time of the broker as a datetime in UTC; None for none and for "never by itself"."""
-    return None if not at or at >= records.FAR else EPOCH + timedelta(microseconds=at)
+    """A time of the broker as a datetime in UTC; None for none and for what never comes by itself (`FAR`)."""
+    return None if not at or at > LATEST else EPOCH + timedelta(microseconds=at)
 
 
 def listed(value: Any) -> Any:

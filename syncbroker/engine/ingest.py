@@ -7,19 +7,17 @@ be judged. A pulled run stays staged until it is released; only then may it be d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import msgspec
 import orjson
-import xxhash
 from msgspec.structs import replace
 
-from syncbroker.core.plan import ABSENT, pick
 from syncbroker.core.types import Event, Item, Micros
 from syncbroker.engine import Engine, Source
+from syncbroker.engine.fingerprints import fingerprints, mapped
 from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError
 from syncbroker.sdk.connector import Delivery, Page
 from syncbroker.store import queues, runs, tables
@@ -111,8 +109,7 @@ def stage_pages(
     begun = engine.now()
     for page in pages:
         ended = engine.now()
-        texts = [mapped_text(source, item) for item in page.items]
-        marks = [fingerprint(source, text) if text else b"" for text in texts]
+        marks = fingerprints(source, page.items)
         with engine.store.read() as tx:
             stored = sweeping.probe(
                 tx, source.system, source.object, [i.id for i in page.items], source.spec.sorted_scan
@@ -134,30 +131,6 @@ def stage_pages(
     return last
 
 
-def mapped_text(source: Source, item: Item) -> bytes:
-    """The bytes that a fingerprint covers: the undecoded record, or its mapped members in path order.
-
-    Empty for an incomplete item, which must not be taken for the whole record.
-    """
-    if not item.complete or item.deleted or item.merged_into is not None:
-        return b""
-    if isinstance(item.fields, bytes):
-        return item.fields
-    return orjson.dumps(mapped(source, item.fields))
-
-
-def mapped(source: Source, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapped raw members of an item by path; absent ones are left out."""
-    if source.flat:
-        return {path: fields[path] for path in source.paths if path in fields}
-    return {path: raw for path in source.paths if (raw := pick(fields, path)) is not ABSENT}
-
-
-def fingerprint(source: Source, text: bytes) -> bytes:
-    """xxh3-128, salted with the reading rules."""
-    return xxhash.xxh3_128_digest(text, seed=source.salt)
-
-
 def sighting(
     source: Source,
     item: Item,
@@ -171,8 +144,7 @@ def sighting(
     """An item as an observation: only its mapped raw members are kept, and their fingerprint."""
     whole = orjson.loads(item.fields) if isinstance(item.fields, bytes) else item.fields
     if mark is None:
-        text = mapped_text(source, item)
-        mark = fingerprint(source, text) if text else b""
+        mark = fingerprints(source, [item])[0]
     return Sighting(
         id=item.id,
         fields=mapped(source, whole),

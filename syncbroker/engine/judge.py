@@ -148,7 +148,7 @@ def _question(
         since=edit.since,
         until=edit.until,
         late=edit.late,
-        unsure=s.unsure,
+        unsure=s.unsure and bool(before.sent),  # only what was being written is in doubt
         sweep=s.via == "sweep",
         linked=linked,
         consent=guarded,

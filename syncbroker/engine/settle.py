@@ -97,9 +97,10 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
     return sure
 
 
-def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting]:
+def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting] | None:
     """Records that the vendor has under the keys by which the mapping links at once, first key first.
 
+    None when it cannot be asked for any of them.
     `doubtful`: a create may have happened already, so the broker's own stamp is asked for first.
     """
     connector, spec = engine.connectors[one.source.system], one.source.spec
@@ -111,6 +112,8 @@ def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting
         raws = {path: one.write.values[path] for path in paths if path in one.write.values}
         if rule.then == "link" and len(raws) == len(rule.on) and set(raws) <= set(spec.keys):
             asked.append(raws)
+    if not asked:
+        return None
     found: dict[str, Sighting] = {}
     for keys in asked:
         begun = engine.now()
@@ -190,6 +193,8 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
                 _missing(ws, one)
             elif receipt.status == "refused":
                 refuse(ws, one, receipt.message)
+            elif receipt.status == "exists" and receipt.id is None:
+                refuse(ws, one, f"{source.system} has it already, and does not say which one it is")
             elif receipt.status in ("stale", "exists"):
                 release(ws, one, due=ended)
                 blind.append(receipt.id or str(one.link.external_id))

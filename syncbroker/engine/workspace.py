@@ -127,6 +127,10 @@ class Workspace:
     def drop_link(self, n: int) -> LinkState:
         """End a link: its row, its pending writes and its fingerprint go."""
         link = self.link(n)
+        if n in self.stored and (row := queues.outbox_rows(self.tx, [n]).get(n)):
+            self.close(row.push.review, "the link ended")
+        for state in link.fields.values():
+            self.close(state.review, "the link ended")
         if n in self.queued:
             del self.queued[n]
         else:

@@ -53,7 +53,18 @@ class Tx:
             where = "".join(f" AND t.{name} = %s" for name in fixed)
             sql = f"SELECT {picked} FROM {table.name} t WHERE t.{key} = ANY(%s){where}"  # noqa: S608  # as above
             arguments = (list(values), *fixed.values())
-        return list(self.connection.exec_driver_sql(sql, arguments).fetchall())
+        return self.rows(sql, arguments)
+
+    def rows(self, sql: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """All rows as the driver gives them: naming their columns, as `run` does, costs as much as fetching them."""
+        result = self.connection.exec_driver_sql(sql, arguments)
+        cursor = result.cursor
+        try:
+            return list(cursor.fetchall()) if cursor is not None else []
+        except self.connection.dialect.loaded_dbapi.Error as error:  # SQLite reads while it fetches
+            raise DBAPIError(sql, None, error) from error
+        finally:
+            result.close()
 
     def insert(
         self,

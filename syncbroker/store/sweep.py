@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from sqlalchemy import select
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from typing import Any, NamedTuple
 
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
+
+NUMBERS = 20_000
+"""How many link numbers are compared at a time."""
 
 
 class Stored(NamedTuple):
@@ -24,48 +26,83 @@ def probe(tx: Tx, system: str, object_: str, external_ids: Sequence[str], ascend
         return Stored({}, [])
     if ascending and external_ids[0] <= external_ids[-1]:
         mark = "?" if tx.sqlite else "%s"
-        rows = tx.connection.exec_driver_sql(
+        rows = tx.rows(
             f"SELECT external_id, fingerprint, n FROM fingerprints WHERE system = {mark} AND object = {mark} "  # noqa: S608  # marks
             f"AND external_id BETWEEN {mark} AND {mark}",
             (system, object_, external_ids[0], external_ids[-1]),
-        ).fetchall()
-    else:
-        rows = tx.lookup(
-            tables.fingerprints,
-            ["external_id", "fingerprint", "n"],
-            "external_id",
-            external_ids,
-            system=system,
-            object=object_,
         )
+    else:
+        rows = _by_id(tx, system, object_, external_ids)
     asked = set(external_ids)  # a range also holds records that the page does not
     return Stored({row[0]: row[1] for row in rows}, [row[2] for row in rows if row[0] in asked])
 
 
+def _by_id(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> list[Any]:
+    columns = ["external_id", "fingerprint", "n"]
+    return tx.lookup(tables.fingerprints, columns, "external_id", external_ids, system=system, object=object_)
+
+
 def note(seen: bytearray, stored: Stored) -> None:
     """Set the byte of every link that was met, changed or not."""
+    _reach(seen, max(stored.numbers, default=0))
     for n in stored.numbers:
-        if n >= len(seen):
-            seen.extend(bytes(n - len(seen) + 1024))
         seen[n] = 1
 
 
+def _reach(seen: bytearray, last: int) -> None:
+    if last >= len(seen):
+        seen.extend(bytes(last - len(seen) + 1024))
+
+
 def unseen(tx: Tx, system: str, object_: str, run: int, seen: bytearray, limit: int) -> list[str]:
-    """External ids of live links that a complete sweep did not meet, at most `limit`."""
+    """External ids of live links that a complete sweep did not meet, at most `limit`.
+
+    Link numbers come from an index alone; only the links of numbers that were not met are looked at.
+    """
+    if _all_met(tx, system, object_, seen):
+        return []
     mark = "?" if tx.sqlite else "%s"
-    found = []
-    rows = tx.connection.exec_driver_sql(
-        "SELECT l.external_id, l.n, f.n FROM links l LEFT JOIN fingerprints f ON f.system = l.system "  # noqa: S608  # marks
-        "AND f.object = l.object AND f.external_id = l.external_id "
-        f"WHERE l.status IN ('live', 'queued') AND l.system = {mark} AND l.object = {mark}",
+    sql = (
+        f"SELECT n FROM links WHERE status = {mark} AND system = {mark} AND object = {mark} AND n > {mark} "  # noqa: S608  # marks
+        f"ORDER BY n LIMIT {NUMBERS}"
+    )
+    found: dict[str, None] = {}
+    for status in ("live", "queued"):
+        last = 0
+        while rows := tx.rows(sql, (status, system, object_, last)):
+            last = rows[-1][0]
+            _reach(seen, last)
+            found.update(
+                dict.fromkeys(_missing(tx, system, object_, run, seen, [n for (n,) in rows if not seen[n]]))
+            )
+            if len(found) >= limit:
+                return list(found)[:limit]
+    return list(found)
+
+
+def _all_met(tx: Tx, system: str, object_: str, seen: bytearray) -> bool:
+    """Whether the numbers met are as many as those of all live links, with the same sum.
+
+    A number that was met is that of a live link, so nobody is missing then. It says no where one external id has
+    several links, of which its fingerprint names one.
+    """
+    mark = "?" if tx.sqlite else "%s"
+    ((count, total),) = tx.rows(
+        "SELECT COUNT(*), SUM(n) FROM links WHERE status IN ('live', 'queued') "  # noqa: S608  # marks
+        f"AND system = {mark} AND object = {mark}",
         (system, object_),
     )
-    inbox = tables.inbox.c
-    staged = {row[0] for row in tx.run(select(inbox.external_id).where(inbox.run == run))}
-    for external_id, n, by in rows:
-        number = by or n
-        if (number >= len(seen) or not seen[number]) and external_id not in staged:
-            found.append(external_id)
-            if len(found) >= limit:
-                break
-    return found
+    return seen.count(1, 1) == count and sum(compress(range(len(seen)), seen)) == (total or 0)
+
+
+def _missing(
+    tx: Tx, system: str, object_: str, run: int, seen: bytearray, numbers: Sequence[int]
+) -> Iterator[str]:
+    """The external ids of these links, without those that were met under another link's number or are staged."""
+    ids = [row[0] for row in tx.lookup(tables.links, ["external_id"], "n", numbers)]
+    met = {row[0] for row in _by_id(tx, system, object_, ids) if row[2] and seen[row[2]]}
+    staged = tx.lookup(
+        tables.inbox, ["external_id"], "external_id", ids, system=system, object=object_, run=run
+    )
+    met.update(row[0] for row in staged)
+    return (id_ for id_ in ids if id_ not in met)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from syncbroker.cli.main import run
 from syncbroker.sdk import registry
@@ -120,6 +122,15 @@ def toy_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == registry.GROUP else [])
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where the programs that tests start keep compiled modules: without it each one compiles everything anew."""
+    return {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled")),
+    }
+
+
 def installed(folder: Path) -> str:
     """A PYTHONPATH under which the toy connector is installed as a package would install it."""
     info = folder / "site" / "toy-1.dist-info"
@@ -138,6 +149,7 @@ def world(
     toy_registry: None,  # noqa: ARG001  # it only has to be there
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    compiled: dict[str, str],
 ) -> Iterator[World]:
     """Nothing is synced yet."""
     with ExitStack() as stack:
@@ -166,7 +178,14 @@ def world(
             captured = capsys.readouterr()
             return captured.out, captured.err
 
-        yield World(tmp_path, systems, servers, read, {**environment, "PYTHONPATH": installed(tmp_path)})
+        root = logging.getLogger()
+        handlers, level = root.handlers, root.level
+        yield World(
+            tmp_path, systems, servers, read, {**environment, **compiled, "PYTHONPATH": installed(tmp_path)}
+        )
+        structlog.reset_defaults()  # `serve` sets the log up for a whole process
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 @pytest.fixture

@@ -6,12 +6,19 @@ nothing is due; `quiet` proves that another full sync and sweep does nothing at 
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from syncbroker.bootstrap import build
 from syncbroker.core.state import Record
@@ -161,15 +168,26 @@ def rig(
     entity: str,
     data: Mapping[str, Sequence[Mapping[str, Any]]],
     options: Mapping[str, Any] | None = None,
+    *,
+    more: Mapping[str, str] | None = None,
+    firms: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Iterator[Rig]:
-    """`data`: system -> its people. The systems are those of `data`, in that order."""
+    """`data`: system -> its people. The systems are those of `data`, in that order.
+
+    `more`: further mapping files, name -> text. `firms`: system -> its firms.
+    """
     clock = Clock()
     with ExitStack() as stack:
         systems = {
             name: ToySimulator(credentials=CREDENTIALS, now=clock, options=options or {}) for name in data
         }
         for name, people in data.items():
-            systems[name].load({"people": [dict(one) for one in people]})
+            systems[name].load(
+                {
+                    "firms": [dict(one) for one in (firms or {}).get(name, ())],
+                    "people": [dict(one) for one in people],
+                }
+            )
             clock.pass_(1)
         servers = {name: stack.enter_context(serve(one)) for name, one in systems.items()}
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,6 +195,8 @@ def rig(
             system_text({name: server.url for name, server in servers.items()})
         )
         (folder / "person.yaml").write_text(entity)
+        for file, text in (more or {}).items():
+            (folder / file).write_text(text)
         store = open_ready(store_url)
         stack.callback(store.close)
         settings = Settings(mappings=folder, database_url=store_url)  # type: ignore[call-arg]  # the rest is usual
@@ -192,6 +212,29 @@ def rig(
 
 
 def open_ready(url: str) -> Store:
+    """An upgraded store. A SQLite file is copied from one made by the migrations, and does not wait for the disk."""
+    path = make_url(url).database
+    if not url.startswith("sqlite") or not path or Path(path).exists():
+        store = open_store(url)
+        schema.upgrade(store)
+        return store
+    shutil.copy(_template(), path)
     store = open_store(url)
-    schema.upgrade(store)
+    event.listen(store.engine, "connect", _carefree)
     return store
+
+
+@cache
+def _template() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="syncbroker-"))
+    atexit.register(shutil.rmtree, folder)
+    store = open_store(f"sqlite:///{folder / 'store.db'}")
+    schema.upgrade(store)
+    store.close()
+    return folder / "store.db"
+
+
+def _carefree(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=OFF")
+    cursor.close()

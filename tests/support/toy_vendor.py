@@ -527,6 +527,7 @@ def _items(object: str, records: Sequence[_Record]) -> list[Item]:
             id=record.id,
             fields=record.fields,
             stamp=record.version * 1000 if object == "people" else None,
+            consent=record.fields.get("consent"),
             actor=_actor(record.by),
         )
         for record in records

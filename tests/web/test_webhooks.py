@@ -279,7 +279,7 @@ def test_credentials_and_the_senders_address_are_not_kept_but_the_vendors_header
 
 
 def test_a_url_is_handed_on_as_the_vendor_knows_and_sent_it(
-    world: Rig, monkeypatch: pytest.MonkeyPatch
+    world: Rig, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
 

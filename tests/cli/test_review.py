@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import getpass
+
+import pytest
+
+from tests.cli.conftest import World, lines
+
+
+def test_the_list_shows_question_and_offers(synced: World) -> None:
+    ran = synced.run("review", "list")
+    assert ran.code == 0
+    assert lines(
+        ran.out, "conflict", "person ann@x.example", "phone", "which value is right?", "crm=+15551234567"
+    )
+
+
+def test_the_list_can_be_of_one_kind(synced: World) -> None:
+    assert synced.run("review", "list", "--kind", "match").out == "no review is waiting\n"
+    assert len(synced.run("review", "list", "--kind", "conflict", "--json").json) == 1
+    ran = synced.run("review", "list", "--kind", "conflct")
+    assert ran.code == 2
+    assert "did you mean conflict?" in ran.err
+
+
+def test_a_review_is_shown_with_its_offers_and_how_to_answer(synced: World) -> None:
+    ran = synced.run("review", "show", "1")
+    assert lines(ran.out, "--choose marketing", "+15559999999")
+    assert lines(ran.out, "--value VALUE")
+    assert lines(ran.out, "syncbroker review resolve 1 --seen")
+
+
+def test_choosing_an_offer_is_a_decision_that_the_next_sync_writes(synced: World) -> None:
+    ran = synced.run("review", "resolve", "1", "--choose", "marketing", "--person", "Kim", "--json")
+    assert ran.code == 0
+    assert ran.json["person"] == "Kim"
+    synced.run("sync")
+    assert synced.held("crm", "phone")[0] == "+15559999999"
+    assert synced.run("review", "list").out == "no review is waiting\n"
+    ran = synced.run("explain", "person:ann@x.example", "phone")
+    assert lines(ran.out, "who   Kim, answering review 1")
+    assert lines(ran.out, "lost  +15551234567 from crm")
+
+
+def test_another_value_is_read_as_a_person_writes_it(synced: World) -> None:
+    synced.run("review", "resolve", "1", "--value", "(555) 777-1234")
+    synced.run("sync")
+    assert synced.held("crm", "phone")[0] == "+15557771234"
+
+
+def test_the_person_is_the_user_of_this_machine_unless_named(synced: World) -> None:
+    ran = synced.run("review", "resolve", "1", "--choose", "crm")
+    assert f"answered by {getpass.getuser()}" in ran.out
+
+
+def test_a_user_without_a_name_must_give_one(synced: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise OSError
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    ran = synced.run("review", "resolve", "1", "--choose", "crm")
+    assert ran.code == 2
+    assert "--person" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["1", "--choose", "zendesk"], 1, "'zendesk' is no answer to review 1"),
+        (["1", "--value", "12"], 1, "this cannot be a value of phone"),
+        (["1", "--choose", "crm", "--seen", "0000"], 1, "review 1 has changed since you looked"),
+        (["99", "--choose", "crm"], 2, "there is no review 99"),
+        (["1"], 2, "give either --choose OFFER or --value VALUE"),
+        (["1", "--choose", "crm", "--value", "x"], 2, "give either"),
+    ],
+)
+def test_an_answer_that_cannot_be_taken_is_refused(
+    synced: World, arguments: list[str], code: int, message: str
+) -> None:
+    ran = synced.run("review", "resolve", *arguments, "--person", "Kim")
+    assert ran.code == code
+    assert message in ran.err
+    assert len(synced.run("review", "list", "--json").json) == 1
+
+
+def test_a_closed_review_shows_who_closed_it_and_takes_no_answer(synced: World) -> None:
+    synced.run("review", "resolve", "1", "--choose", "crm", "--person", "Kim")
+    assert lines(synced.run("review", "show", "1").out, "closed", "Kim")
+    ran = synced.run("review", "resolve", "1", "--choose", "marketing", "--person", "Lou")
+    assert ran.code == 1
+    assert "was closed: Kim" in ran.err
+
+
+def test_a_proposed_edit_can_be_accepted(synced: World) -> None:
+    synced.systems["marketing"].edit("people", "p000001", {"vip": True})
+    synced.run("sync")
+    (proposal,) = synced.run("review", "list", "--kind", "proposal", "--json").json
+    number = str(proposal["number"])
+    assert lines(synced.run("review", "show", number).out, "holds   true")
+    synced.run("review", "resolve", number, "--choose", "accept")
+    synced.run("sync")
+    assert synced.held("crm", "vip")[0] is True
+
+
+def test_a_value_that_cannot_be_used_is_shown_raw_with_the_reason(synced: World) -> None:
+    synced.systems["crm"].edit("people", "p000002", {"phone": "555-12"})
+    synced.run("sync")
+    (invalid,) = synced.run("review", "list", "--kind", "invalid", "--json").json
+    ran = synced.run("review", "show", str(invalid["number"]))
+    assert lines(ran.out, "holds   555-12")
+    assert lines(ran.out, "why ")
+
+
+def test_a_deletion_asks_what_follows(synced: World) -> None:
+    synced.systems["crm"].remove("people", "p000002")
+    synced.run("sweep")
+    (deletion,) = synced.run("review", "list", "--kind", "delete", "--json").json
+    assert {offer["name"] for offer in deletion["offers"]} == {"detach", "propagate", "recreate"}
+    ran = synced.run("review", "show", str(deletion["number"]))
+    assert lines(ran.out, "the whole record, crm p000002")

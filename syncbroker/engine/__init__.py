@@ -9,8 +9,8 @@
 
 What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
 is owed now; `waking`: what had waited). `judge` puts edits before their rules, `removal` ends and re-points links.
-`find` looks before a create, `settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is
-decide for a person; `explain` and `status` only look.
+`settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a person; `find`,
+`explain` and `status` only look.
 """
 
 from __future__ import annotations

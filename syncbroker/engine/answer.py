@@ -25,7 +25,7 @@ from syncbroker.engine.removal import end
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, queues, runs
+from syncbroker.store import decisions, queues, records, runs
 from syncbroker.store.decisions import Cause, Outcome, Review
 
 
@@ -267,6 +267,11 @@ def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     n, record_id = int(review.link or 0), str(review.record_id)
     if n not in ws.home:
         raise BadAnswer("the link is not there any more", hint="see: syncbroker review list")
+    reader = ws.plan(record_id).readers[review.system]
+    if choice == "recreate" and reader.rule.create != "always":
+        raise BadAnswer(
+            f"the mapping never creates in {review.system}", hint="answer detach, or change the mapping"
+        )
     _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
     end(ws, n, choice, runs.secret_key(ws.tx))
 
@@ -297,3 +302,27 @@ _ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {
     "delete": _delete,
     "refused": _refused,
 }
+
+
+def lift(engine: Engine, system: str, object_: str, id_: str, person: str) -> int:
+    """Lift the tombstones of an external id or a record id, so that it may be linked or created there again.
+
+    Returns how many there were. What the vendor has under the id is looked at anew by the next pull or sweep.
+    """
+    with engine.store.write() as tx:
+        tx.serialise("decide")
+        key = runs.secret_key(tx)
+        digests = [records.digest(key, what, id_) for what in ("external", "record")]
+        found = records.buried(tx, system, object_, digests)
+        records.lift(tx, [(system, object_, digest) for digest in sorted(found)])
+        records.fingerprints(tx, [], [(system, object_, id_)])
+        ws = Workspace(engine, tx, queues.LIVE, actor=person)
+        for record_id in ws.load([id_]) if found else []:
+            why = f"a person lifted the tombstone in {system}"
+            ws.add(
+                record_id,
+                Outcome(kind="resolved_by_person", system=system, why=why, cause=Cause("person", at=ws.now)),
+            )
+        ws.count("lifted", system, object_, len(found))
+        finish(ws)
+    return len(found)

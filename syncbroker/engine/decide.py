@@ -231,7 +231,10 @@ class _Chunk:
         stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
         found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
         if found.record and self._write_open(found.record, source.system):
-            return True, None  # it may be the very record that a write of ours is creating, or moving to another id
+            return (
+                True,
+                None,
+            )  # it may be the very record that a write of ours is creating, or moving to another id
         old = ws.link(n) if n is not None else None
         link = old or LinkState(
             n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id

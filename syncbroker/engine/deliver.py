@@ -25,7 +25,7 @@ from syncbroker.engine import Engine, doubt, ingest, settle
 from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
-from syncbroker.errors import FixSetup, OutcomeUnknown, Retry, StoreUnusable, SyncbrokerError
+from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Push, Row, Sighting
 from syncbroker.store.records import FAR
@@ -167,7 +167,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
                 ws.touch(record_id)
             return None
     key = str(uuid7())
-    push = Push(values=values, key=key)
+    push = Push(values=values, key=key, based_on=link.order if source.spec.stamp is not None else link.seen)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
     claimed = replace(row, state="claimed", due=ws.now + LEASE, push=push, error=None)
@@ -232,7 +232,7 @@ def recheck(engine: Engine, batch: list[Claim]) -> list[Claim]:
         return [one.based_on(one.link.order, version=one.link.order) for one in batch]
     try:
         found = ingest.read_now(engine, source, [str(one.link.external_id) for one in batch], "read")
-    except (Retry, FixSetup):
+    except SyncbrokerError:
         settle.give_back(engine, batch, RETRY)
         raise
     by_id = {s.id: s for s in found}
@@ -264,7 +264,10 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
         receipts = engine.connectors[source.system].write(
             source.object, [one.write for one in batch], source.paths
         )
-    except OutcomeUnknown as error:
+    except (
+        OutcomeUnknown,
+        Reject,
+    ) as error:  # no connector may reject a batch: who knows what it did with it
         settle.unknown(engine, batch, error.message)
         done.failed[source.system] = error.message
         return done

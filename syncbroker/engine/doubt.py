@@ -120,7 +120,9 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                 settle.exists(ws, one, found)
             elif found is None:
                 where = one.source.system
-                settle.refuse(ws, one, f"no answer came, and {where} cannot be asked whether it has the record")
+                settle.refuse(
+                    ws, one, f"no answer came, and {where} cannot be asked whether it has the record"
+                )
             else:
                 settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
             finish(ws)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 import xxhash
 
 from syncbroker.core.plan import ABSENT, pick
 from syncbroker.core.types import Item
+from syncbroker.errors import Unavailable
 
 if TYPE_CHECKING:
     from syncbroker.engine import Source
@@ -38,8 +40,18 @@ def fingerprints(source: Source, items: Sequence[Item]) -> list[bytes]:
             marks.append(digest(fields, salt))
         else:  # each text is hashed as it is made; keeping those of a page costs several times as much
             found = members(fields)
-            marks.append(digest(orjson.dumps(mapped(source, fields) if found is None else found), salt))
+            marks.append(digest(_text(source, mapped(source, fields) if found is None else found), salt))
     return marks
+
+
+def _text(source: Source, found: Any) -> bytes:
+    try:
+        return orjson.dumps(found)
+    except TypeError:  # a number of more than 64 bits
+        try:
+            return msgspec.json.encode(found)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Unavailable("a record holds what is no JSON", system=source.system) from error
 
 
 def mapped(source: Source, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import msgspec
 import orjson
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from syncbroker.core.types import Event, Item, Micros
 from syncbroker.engine import Engine, Source
 from syncbroker.engine.fingerprints import fingerprints, mapped
-from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError
+from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
 from syncbroker.store import queues, runs, tables
 from syncbroker.store import sweep as sweeping
@@ -26,6 +27,10 @@ from syncbroker.store.queues import Sighting, Stored, Waiting
 from syncbroker.store.runs import Cursor
 
 Progress = Callable[[int], None]
+
+
+RUN_LIFE: Micros = 6 * 3600 * 1_000_000
+"""Longer than any process reads and decides one object."""
 
 
 def quiet(_count: int) -> None:
@@ -109,15 +114,14 @@ def stage_pages(
     begun = engine.now()
     for page in pages:
         ended = engine.now()
+        ids = [item.id for item in page.items]
         marks = fingerprints(source, page.items)
         with engine.store.read() as tx:
-            stored = sweeping.probe(
-                tx, source.system, source.object, [i.id for i in page.items], source.spec.sorted_scan
-            )
+            stored = sweeping.probe(tx, source.system, source.object, ids, source.spec.sorted_scan)
         changed = [
             sighting(source, item, begun, ended, via, mark=mark)
-            for item, mark in zip(page.items, marks, strict=True)
-            if not mark or stored.marks.get(item.id) != mark
+            for item, mark, known in zip(page.items, marks, map(stored.marks.get, ids), strict=True)
+            if mark != known
         ]
         if seen is not None:
             sweeping.note(seen, stored)
@@ -142,7 +146,7 @@ def sighting(
     mark: bytes | None = None,
 ) -> Sighting:
     """An item as an observation: only its mapped raw members are kept, and their fingerprint."""
-    whole = orjson.loads(item.fields) if isinstance(item.fields, bytes) else item.fields
+    whole = _decoded(source, item.fields) if isinstance(item.fields, bytes) else item.fields
     if mark is None:
         mark = fingerprints(source, [item])[0]
     return Sighting(
@@ -162,6 +166,16 @@ def sighting(
         field_times=item.field_times,
         fingerprint=mark.hex(),
     )
+
+
+def _decoded(source: Source, text: bytes) -> dict[str, Any]:
+    try:
+        whole = orjson.loads(text)
+    except ValueError:
+        whole = None
+    if not isinstance(whole, dict):
+        raise Unavailable(f"a record of {source.object} is no JSON object", system=source.system)
+    return whole
 
 
 def release(engine: Engine, result: Read) -> None:
@@ -316,10 +330,14 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
 
 
 def recover(engine: Engine) -> list[Read]:
-    """Runs that a dead process left: half-read ones are dropped and read anew, released ones are to be decided."""
+    """Runs that a dead process left: half-read ones are dropped and read anew, released ones are to be decided.
+
+    Where several processes may work, a run counts as left behind after `RUN_LIFE`.
+    """
+    abandoned = engine.now() - (0 if engine.store.single else RUN_LIFE)
     left = []
     with engine.store.read() as tx:
-        found = [run for run in runs.unfinished(tx) if run.kind in ("pull", "sweep")]
+        found = [r for r in runs.unfinished(tx) if r.kind in ("pull", "sweep") and r.started <= abandoned]
     for run in found:
         source = engine.sources.get((run.system, run.object))
         if source is None or run.state == "reading":

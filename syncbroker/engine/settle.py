@@ -20,7 +20,7 @@ from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
 from syncbroker.engine.removal import bury, renamed
 from syncbroker.engine.workspace import Workspace
-from syncbroker.errors import FixSetup, Retry
+from syncbroker.errors import SyncbrokerError
 from syncbroker.store import queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Cause, Outcome
@@ -84,7 +84,7 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
     for n, one in enumerate(batch):
         try:
             found = find(engine, one)
-        except (Retry, FixSetup):
+        except SyncbrokerError:
             give_back(engine, [*sure, *batch[n:]], 10_000_000)
             raise
         if found:
@@ -224,7 +224,7 @@ def confirmed(
     link = ws.link(n)
     external_id = receipt.id or (receipt.item.id if receipt.item else None) or link.external_id
     if link.external_id is not None and external_id not in (None, link.external_id):
-        renamed(ws, n, link.external_id, str(external_id), None)
+        renamed(ws, n, link.external_id, str(external_id), _other_link(ws, one, str(external_id)))
         link = ws.link(n)
     seen = one.reader.read(shown.fields, shown.complete, known) if shown else {}
     written = one.row.push.values
@@ -257,6 +257,17 @@ def confirmed(
     if one.write.op == "create":
         ws.linked.append((one.source.system, entity, str(external_id)))
     queues.wake(ws.tx, *key[:2], [key[2], str(one.link.external_id)])
+
+
+def _other_link(ws: Workspace, one: Claim, external_id: str) -> int | None:
+    """The link that was made when the record was met under its new id before the write that moved it was settled."""
+    links = records.by_external_id(ws.tx, one.source.system, one.source.object, [external_id])
+    for n, entity, record_id in links.get(external_id, ()):
+        if entity == one.plan.entity.name and n != one.row.link:
+            ws.load([record_id] if record_id else [])
+            ws.load_queued([] if record_id else [n])
+            return n
+    return None
 
 
 def removed(ws: Workspace, one: Claim) -> None:

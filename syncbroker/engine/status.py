@@ -22,10 +22,12 @@ from syncbroker.store.database import Tx
 COUNTED = {
     "duplicate_link": "second links of one record in one system; only the first takes part",
     "incomplete_unlinked": "partial observations of records that were not linked; the next full read brings them",
+    "lifted": "tombstones that a person lifted",
     "merged_at_vendor": "records that a vendor merged into another one",
     "reappeared": "records that were there again after a deletion",
     "rechecked_away": "writes put back because the system held something else by then",
     "renamed": "external ids that changed; their links were re-pointed",
+    "reread_failed": "observations that could not be read again at once; they are as soon as it works",
     "superseded": "older values that their own system had replaced before they were seen",
     "tombstoned": "observations of records that were deleted or detached on purpose",
     "too_many_missing": "sweeps that missed so many records that no deletion was believed",
@@ -33,7 +35,6 @@ COUNTED = {
     "unmapped": "observations of objects that the mapping no longer reads",
     "unmapped_event": "webhook events about objects that the mapping does not read",
     "withdrawn": "writes that were no longer owed when their turn came",
-    "woken_reference": "records that were waiting for one that is there now",
 }
 """What the counters mean. A counter without a line here is shown by its own name."""
 

@@ -111,6 +111,9 @@ class _LinkCheck:
         if self.link.delete == "recreate" and "create" not in self.spec.batch:
             message = f"{self.system} cannot create its {self.spec.name}, so nothing can be recreated there"
             self.error(place, message, "use detach or review")
+        elif self.link.delete == "recreate" and self.link.create == "never":
+            message = f"nothing is ever created in {self.system}, so nothing can be recreated there"
+            self.error(place, message, "use detach or review, or let the mapping create there")
         if self.link.delete != "propagate":
             return
         for other in self.entity.links.values():

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,6 +126,8 @@ class Store:
         self.engine = engine
         self.where = where
         self._lock: int | None = None
+        # SQLite's own waiting is a sleep that grows; threads of one process hand the turn on at once
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.single else nullcontext()
 
     @property
     def single(self) -> bool:
@@ -133,7 +136,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        with translated(self.where), self.engine.connect() as connection:
+        with self._turn, translated(self.where), self.engine.connect() as connection:
             writing = connection.execution_options(writes=True)
             with writing.begin():
                 yield Tx(writing)

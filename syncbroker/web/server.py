@@ -54,6 +54,7 @@ def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
         log_config=None,
         access_log=False,  # it would show secret URLs; the application writes its own lines
         server_header=False,
+        proxy_headers=False,  # what vendors sign is said by SYNCBROKER_PUBLIC_URL, not by a header
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = uvicorn.Server(config)

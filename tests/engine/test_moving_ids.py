@@ -62,6 +62,18 @@ def test_a_record_seen_under_its_new_id_before_the_job_is_settled_waits_for_it(m
     assert moving.quiet() == (0, 0, 0)
 
 
+def test_a_record_that_was_taken_for_somebody_else_under_its_new_id_becomes_the_link_that_moved(moving: Rig) -> None:
+    moving.sync()
+    moving.systems["two"].edit("people", moving.ids("two")[0], {"email": "not-yet@x.example"})
+    see_now(moving, "two")
+    moving.systems["two"].edit("people", moving.ids("two")[0], {"email": NEW})
+    for _ in range(3):
+        moving.clock.pass_(10)
+        cycle.settle(moving.engine, cycle.Summary())
+    links = [(link.system, link.external_id) for record in moving.records() for link in record.links]
+    assert sorted(links) == [("one", moving.ids("one")[0]), ("two", moving.ids("two")[0])]
+
+
 def see_now(bench: Rig, system: str) -> None:
     """What the system holds now is decided; nothing is delivered."""
     source = bench.engine.sources[system, "people"]

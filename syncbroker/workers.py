@@ -31,7 +31,7 @@ from syncbroker.core.mapping import Schedule
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, Source, cycle, deliver, ingest
 from syncbroker.engine.cycle import Summary
-from syncbroker.errors import FixSetup, Retry, SyncbrokerError
+from syncbroker.errors import Retry, SyncbrokerError
 from syncbroker.store import runs
 
 REST: Micros = 5_000_000
@@ -153,7 +153,7 @@ class Work:
         """After a failure `what` is left alone for a while: trying each second would only fill the log."""
         try:
             yield
-        except (Retry, FixSetup) as error:
+        except SyncbrokerError as error:
             delay = int(error.delay * 1_000_000) if isinstance(error, Retry) else 0
             self._resting[what] = self.engine.now() + max(delay, REST)
             raise
@@ -284,10 +284,10 @@ class Workers:
 
     def look(self) -> None:
         """Announce what is due: deliveries, observations, writes, and the schedule's next turns."""
-        due = cycle.due(self.engine)
+        resting = [name for name in self.work.systems if self.work.rests(name)]
+        due = cycle.due(self.engine, without=resting)
         for number, system in due.deliveries:
-            if not self.work.rests(system):
-                self.nudge(number, system)
+            self.nudge(number, system)
         if due.observations and not self.work.rests(DECIDING):
             self.work.actors.settle_now.send()
         for system in due.systems:

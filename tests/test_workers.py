@@ -329,3 +329,12 @@ def test_beginning_goes_on_when_the_system_of_a_waiting_delivery_is_down(world: 
 
 def test_stopping_before_starting_is_no_fault(world: Rig) -> None:
     assert Workers(world.engine, 1.0).stop()
+
+
+def test_deliveries_of_a_resting_system_do_not_hide_those_of_others(world: Rig) -> None:
+    request = queues.Request(method="POST", url="http://broker.example")
+    with world.engine.store.write() as tx:
+        for n in range(5):
+            queues.store_delivery(tx, "marketing", f"digest {n}", world.clock(), request, b"[]")
+        other = queues.store_delivery(tx, "crm", "digest", world.clock(), request, b"[]")
+    assert cycle.due(world.engine, limit=1, without=["marketing"]).deliveries == [(other, "crm")]

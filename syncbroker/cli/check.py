@@ -11,7 +11,7 @@ from syncbroker.cli.output import Json, console, many, print_json, print_table, 
 from syncbroker.cli.words import FLOWS
 
 if TYPE_CHECKING:
-    from syncbroker.core.mapping import EntityRules, FieldLink, FieldRule, Mapping
+    from syncbroker.core.mapping import EntityRules, FieldLink, FieldRule, Mapping, Schedule
     from syncbroker.errors import Problem
 
 
@@ -49,6 +49,9 @@ def check(
 def decides(field: FieldRule) -> str:
     """Who decides a field, in a few words."""
     ranked = " > ".join(field.authority or field.rank)
+    read = [name for name, link in field.links.items() if link.pull]
+    if len(read) == 1 and field.policy != "enforce":
+        return f"{read[0]} alone"
     match field.policy:
         case "enforce":
             foreign = {"revert": "put back", "propose": "proposed", "ignore": "let stand"}
@@ -139,8 +142,9 @@ def _show(rules: Mapping, warnings: list[Problem]) -> None:
 
 def _show_entity(entity: EntityRules) -> None:
     to = console()
-    links = ", ".join(
-        f"{name} {link.object} (create {'when' if link.create_when else link.create}, delete {link.delete})"
+    links = "\n         ".join(
+        f"{name} {link.object} (create {f'when {link.create_when}' if link.create_when else link.create},"
+        f" delete {link.delete})"
         for name, link in entity.links.items()
     )
     match = "; ".join(
@@ -150,7 +154,7 @@ def _show_entity(entity: EntityRules) -> None:
     say(to, f"\n{entity.name}  {entity.file}\n  links  {links}\n  match  {match or 'never'}")
     print_table(
         to,
-        ["  field", "type", "who decides", "systems", "line"],
+        ["  field", "type", "who decides", "systems (--> read, <-- written)", "line"],
         [
             (
                 f"  {field.name}" + (f" ({field.group})" if field.group else ""),
@@ -165,7 +169,13 @@ def _show_entity(entity: EntityRules) -> None:
     )
 
 
-def _every(plan: Any) -> str:
+def _every(plan: Schedule | None) -> str:
+    """For example "every 5m", "at 0 3 * * * UTC"."""
     if plan is None:
         return "never"
-    return f"every {plan.every:g} s" if plan.every is not None else f"at {plan.at} UTC"
+    if plan.every is None:
+        return f"at {plan.at} UTC"
+    for seconds, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if plan.every % seconds == 0:
+            return f"every {plan.every / seconds:g}{unit}"
+    return f"every {plan.every:g}s"

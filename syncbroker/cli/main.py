@@ -56,6 +56,11 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="syncbroker", standalone_mode=False)
+    except BadMapping as error:
+        for problem in () if as_json else error.problems:
+            typer.echo(problem, err=True)  # bare, so that editors find the place
+        _tell(_described(error), error.message, as_json)
+        return 1
     except SyncbrokerError as error:
         _tell(_described(error), str(error), as_json)
         return 1

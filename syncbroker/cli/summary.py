@@ -30,7 +30,8 @@ class SystemReport(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`records` by entity and `links` by system are what there is now, `decisions` by kind what this cycle made.
 
-    `owed`: writes by system that are still to be made. `reviews` wait, by kind. `failed`: system -> why.
+    `owed`: writes by system that are still to be made; `waiting`: those that wait for a value, for the record they refer
+    to, or for a review. `reviews` wait, by kind. `failed`: system -> why.
     """
 
     seconds: float
@@ -39,6 +40,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     decisions: dict[str, int]
     systems: dict[str, SystemReport]
     owed: dict[str, int]
+    waiting: dict[str, int]
     reviews: dict[str, int]
     failed: dict[str, str]
 
@@ -62,7 +64,9 @@ def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Repor
             calls=calls.of(name),
         )
         owed[name] = sum(
-            count for (system, state), count in outbox.items() if system == name and state != "refused"
+            count
+            for (system, state), count in outbox.items()
+            if system == name and state not in ("refused", "waiting")
         )
     return Report(
         seconds=round(seconds, 3),
@@ -80,6 +84,9 @@ def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Repor
         },
         systems=systems,
         owed={name: count for name, count in owed.items() if count},
+        waiting={
+            name: count for name in engine.mapping.systems if (count := outbox.get((name, "waiting"), 0))
+        },
         reviews=reviews,
         failed={**done.delivered.failed, **done.failed},
     )
@@ -111,6 +118,9 @@ def show(found: Report, word: str) -> None:
     )
     if found.owed:
         say(to, f"\nstill to be written: {counts(found.owed)}; the next sync, or serve, goes on with it")
+    if found.waiting:
+        what = "for a required value, for what they refer to, or for a review"
+        say(to, f"\nwrites that wait {what}: {counts(found.waiting)}\n    see: syncbroker status")
     if found.reviews:
         say(to, f"\nreviews waiting: {counts(found.reviews)}\n    see: syncbroker review list")
     else:

@@ -29,7 +29,8 @@ from syncbroker.store.decisions import Review
 PATIENCE = 45.0
 """Seconds after which what was expected is not expected any more: longer than any vendor's lag, even on a slow machine."""
 
-PAUSE = 0.03
+PAUSE = 0.04
+"""Seconds between two looks: a look costs the simulators time that the broker could use."""
 
 PLACES: Mapping[str, Mapping[str, str]] = {
     "email": {
@@ -271,7 +272,7 @@ class Scene:
                     return
             if time.monotonic() > end:
                 raise Unmet(f"after {patience:g} s there is still work: {left}")
-            time.sleep(PAUSE)
+            time.sleep(2 * PAUSE)
 
     def work_left(self) -> dict[str, int]:
         """What the store knows to be done or under way. What waits for a person or another record is none."""

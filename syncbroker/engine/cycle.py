@@ -54,7 +54,6 @@ def _cycle(
     engine: Engine, systems: Sequence[str], read: Callable[..., Read], step: str, watch: Watch
 ) -> Summary:
     summary = Summary()
-    opened: set[str] = set()
     for source in engine.sources.values():
         if (systems and source.system not in systems) or source.system in summary.failed:
             continue
@@ -67,8 +66,8 @@ def _cycle(
             summary.failed[source.system] = error.message
             watch("failed", source.system, 0)
             continue
-        opened |= decide_run(engine, result, summary, watch)
-    _derive(engine, opened, watch)
+        decide_run(engine, result, summary, watch)
+    _derive(engine, watch)
     settle(engine, summary, watch)
     return summary
 
@@ -85,26 +84,31 @@ def sweep_source(engine: Engine, source: Source) -> Summary:
 
 def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> Summary:
     summary = Summary()
-    _derive(engine, decide_run(engine, read(engine, source), summary), unwatched)
+    decide_run(engine, read(engine, source), summary)
+    _derive(engine, unwatched)
     return summary
 
 
-def _derive(engine: Engine, entities: Iterable[str], watch: Watch) -> None:
-    for entity in entities:
-        decide.rederive(engine, entity, partial(watch, "derive", entity))
+def _derive(engine: Engine, watch: Watch) -> None:
+    """What is owed for whole entities, where something outside their records changed; also what a dead process left."""
+    with engine.store.read() as tx:
+        wanted = runs.to_derive(tx)
+    for entity, mark in wanted.items():
+        if entity in engine.plans:
+            decide.rederive(engine, entity, partial(watch, "derive", entity))
+        with engine.store.write() as tx:
+            runs.derived(tx, entity, mark)
 
 
-def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = unwatched) -> set[str]:
-    """Decide a released run and close it. Returns the entities that may be created in its object from now on."""
+def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = unwatched) -> None:
+    """Decide a released run and close it."""
     name = f"{result.source.system} {result.source.object}"
     summary.seen[result.source.system] += result.seen
     summary.changed[result.source.system] += result.changed
     decided = decide.decide(engine, result.run, partial(watch, "decide", name))
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
-    opens = ingest.finish(engine, result, dict(decided.kinds))
-    creating = [plan for plan, reader in result.source.readers if reader.rule.create == "always"]
-    return {plan.entity.name for plan in creating} if opens else set()
+    ingest.finish(engine, result, dict(decided.kinds))
 
 
 def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
@@ -142,8 +146,11 @@ class Due:
     systems: list[str]
 
 
-def due(engine: Engine, limit: int = 100) -> Due:
-    """What there is to do now. A system whose breaker is open is not asked for its writes."""
+def due(engine: Engine, limit: int = 100, without: Sequence[str] = ()) -> Due:
+    """What there is to do now: at most `limit` deliveries, none of the systems `without`.
+
+    A system whose breaker is open is not asked for its writes.
+    """
     now = engine.now()
     with engine.store.read() as tx:
         systems = [
@@ -154,7 +161,7 @@ def due(engine: Engine, limit: int = 100) -> Due:
             and runs.breaker(tx, name).open_until <= now
         ]
         waits = queues.is_due(tx, LIVE, now) or bool(queues.late_runs(tx, now))
-        return Due(queues.new_deliveries(tx, limit), waits, systems)
+        return Due(queues.new_deliveries(tx, limit, without), waits, systems)
 
 
 def drain(
@@ -224,7 +231,6 @@ def receive_all(engine: Engine, limit: int = 1000) -> int:
 def activate(engine: Engine) -> None:
     """Make the mapping the active one; when it changed, everything owed is derived again under it."""
     with engine.store.write() as tx:
-        other = runs.use_mapping(tx, engine.mapping.version, engine.now())
-    if other:
-        for entity in engine.plans:
-            decide.rederive(engine, entity)
+        if runs.use_mapping(tx, engine.mapping.version, engine.now()):
+            runs.want_derived(tx, engine.plans)
+    _derive(engine, unwatched)

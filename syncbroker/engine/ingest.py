@@ -192,8 +192,8 @@ def abandon(engine: Engine, result: Read) -> None:
         runs.move(tx, result.run, "failed", {"seen": result.seen}, ended=engine.now())
 
 
-def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
-    """All of a run is decided: the cursor moves. True when this opened the object for creates."""
+def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> None:
+    """All of a run is decided: the cursor moves. A complete first read opens the object for creates."""
     now = engine.now()
     with engine.store.write() as tx:
         at = runs.cursor(tx, result.source.system, result.source.object)
@@ -210,10 +210,12 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> bool:
                 rules=result.source.rules if result.whole else at.rules,
             ),
         )
+        if opens:
+            creating = [plan for plan, reader in result.source.readers if reader.rule.create == "always"]
+            runs.want_derived(tx, [plan.entity.name for plan in creating])
         runs.move(
             tx, result.run, "done", {"seen": result.seen, "changed": result.changed, **kinds}, ended=now
         )
-    return opens
 
 
 # ------------------------------------------------------------------------------------------------ webhooks

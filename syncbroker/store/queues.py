@@ -298,10 +298,12 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
 
 
-def new_deliveries(tx: Tx, limit: int) -> list[tuple[int, str]]:
-    """(number, system) of those that nobody has dealt with, oldest first."""
+def new_deliveries(tx: Tx, limit: int, without: Sequence[str] = ()) -> list[tuple[int, str]]:
+    """(number, system) of those that nobody has dealt with, oldest first; none of the systems `without`."""
     d = tables.deliveries.c
     query = select(d.id, d.system).where(d.state == "new").order_by(d.id).limit(limit)
+    if without:
+        query = query.where(d.system.not_in(without))
     return [(row[0], row[1]) for row in tx.run(query)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -190,6 +190,27 @@ def secret_key(tx: Tx) -> bytes:
         )
         row = tx.run(select(tables.meta.c.value).where(tables.meta.c.key == "tombstone_key")).one()
     return bytes.fromhex(row[0])
+
+
+_DERIVE = "derive:"
+
+
+def want_derived(tx: Tx, entities: Iterable[str]) -> None:
+    """What is owed for these entities is to be derived anew, by whoever comes first."""
+    rows = [(f"{_DERIVE}{entity}", secrets.token_hex(8)) for entity in entities]
+    tx.insert(tables.meta, ["key", "value"], rows, conflict="replace")
+
+
+def to_derive(tx: Tx) -> dict[str, str]:
+    """Entity -> the mark to give back when it was derived."""
+    m = tables.meta.c
+    rows = tx.run(select(m.key, m.value).where(m.key.startswith(_DERIVE, autoescape=True)).order_by(m.key))
+    return {row[0].removeprefix(_DERIVE): row[1] for row in rows}
+
+
+def derived(tx: Tx, entity: str, mark: str) -> None:
+    """Nothing is left to derive, unless it was asked for once more meanwhile."""
+    tx.delete(tables.meta, ["key", "value"], [(f"{_DERIVE}{entity}", mark)])
 
 
 def use_mapping(tx: Tx, version: str, now: Micros) -> bool:

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -30,7 +28,6 @@ from syncbroker.errors import BadDelivery, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.sdk.connector import Delivery
 from syncbroker.settings import Settings
 from syncbroker.store import queues
-from syncbroker.store.database import Store, Tx
 
 Nudge = Callable[[int, str], None]
 """(delivery, system): there is something to do; lost, it costs at most a tick."""
@@ -62,7 +59,6 @@ class Webhooks:
         self._engine = engine
         self._settings = settings
         self._nudge = nudge
-        self._group = _Group(engine.store)
         self._taken = {
             name: connector
             for name, connector in engine.connectors.items()
@@ -105,7 +101,7 @@ class Webhooks:
             if delivery.method == "GET" and (answer := connector.answer_check(delivery)) is not None:
                 return PlainTextResponse(answer)
             connector.authenticate(delivery)
-            number, new = self._group.keep(_Kept(system, delivery))
+            number, new = self._store(system, delivery)
         except BadDelivery as error:
             _log.warning("delivery refused", system=system, status=error.status or 400, error=error.message)
             return problem(error.status or 400, error.message)
@@ -119,61 +115,16 @@ class Webhooks:
         self._nudge(number, system)
         return JSONResponse({"status": "stored" if new else "known"})
 
-
-@dataclass
-class _Kept:
-    """A delivery on its way into the store; its number and whether it is new, once `done`."""
-
-    system: str
-    delivery: Delivery
-    number: int = 0
-    new: bool = False
-    done: bool = False
-    error: Exception | None = None
-
-    def store(self, tx: Tx) -> None:
-        delivery, key = self.delivery, identity(self.delivery)
-        known = queues.wake_delivery(tx, self.system, key)
-        if known is not None:
-            self.number = known
-            return
-        request = kept(delivery)
-        made = queues.store_delivery(tx, self.system, key, delivery.received, request, delivery.body)
-        self.number, self.new = made or 0, True
-
-
-class _Group:
-    """Deliveries that come at the same time share a commit: what waits for its turn is written by the next in turn."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._turn = threading.Lock()
-        self._list = threading.Lock()
-        self._waiting: list[_Kept] = []
-
-    def keep(self, one: _Kept) -> tuple[int, bool]:
-        """Its number and whether it is new, once it is committed."""
-        with self._list:
-            self._waiting.append(one)
-        with self._turn:
-            if not one.done:
-                with self._list:
-                    group, self._waiting = self._waiting, []
-                self._write(group)
-        if one.error is not None:
-            raise one.error
-        return one.number, one.new
-
-    def _write(self, group: list[_Kept]) -> None:
-        try:
-            with self._store.write() as tx:
-                for one in group:
-                    one.store(tx)
-        except Exception as error:  # noqa: BLE001  # each of the group's requests answers for it, see `keep`
-            for one in group:
-                one.error = error
-        for one in group:
-            one.done = True
+    def _store(self, system: str, delivery: Delivery) -> tuple[int, bool]:
+        """Its number, and whether it is new."""
+        key = identity(delivery)
+        with self._engine.store.write() as tx:
+            known = queues.wake_delivery(tx, system, key)
+            if known is not None:
+                return known, False
+            request = kept(delivery)
+            number = queues.store_delivery(tx, system, key, delivery.received, request, delivery.body)
+            return number or 0, True
 
 
 async def _body(request: Request, limit: int) -> bytes:

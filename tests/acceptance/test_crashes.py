@@ -20,7 +20,7 @@ from tests.acceptance.support import cast_only, with_emails
 
 DYING = Path(__file__).with_name("dying.py")
 
-PEOPLE = {"stored": "mara", "staged": "ines", "decided": "leila", "accepted": "nadia", "answered": "priya"}
+PEOPLE = {"stored": "ines", "staged": "oskar", "decided": "leila", "accepted": "nadia", "answered": "mara"}
 """Who changes their address when; somebody new signs up each time as well."""
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncbroker.cli.check import decides
-from syncbroker.core.mapping import FieldRule, ValueSpec
+from syncbroker.cli.check import _every, decides
+from syncbroker.core.mapping import FieldLink, FieldRule, Schedule, ValueSpec
 from syncbroker.core.types import Type
 from tests.cli.conftest import World, lines
 
@@ -25,7 +25,7 @@ def test_every_problem_is_shown_at_once_with_file_line_column_and_hint(world: Wo
     path.write_text(path.read_text().replace("type: email", "type: emial").replace("prefer", "perfer"))
     ran = world.run("check")
     assert (ran.code, ran.out) == (1, "")
-    assert lines(ran.err, "mappings/person.yaml:10:11: ")
+    assert ran.err.startswith("mappings/person.yaml:10:11: ")
     assert lines(ran.err, "mappings/person.yaml:15:")
     assert lines(ran.err, "hint: ")
     assert lines(ran.err, "2 problems in the mapping files")
@@ -73,6 +73,30 @@ def test_a_missing_credential_is_named_without_any_value(world: World) -> None:
     ran = world.run("check")
     assert ran.code == 1
     assert lines(ran.err, "TOY_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (None, "never"),
+        (Schedule(every=300), "every 5m"),
+        (Schedule(every=7200), "every 2h"),
+        (Schedule(every=86400), "every 1d"),
+        (Schedule(every=90), "every 90s"),
+        (Schedule(at="0 3 * * *"), "at 0 3 * * * UTC"),
+    ],
+)
+def test_a_schedule_is_shown_as_it_is_written(plan: Schedule | None, words: str) -> None:
+    assert _every(plan) == words
+
+
+def test_a_field_that_is_read_from_one_system_only_is_decided_there() -> None:
+    spec = ValueSpec(type=Type.TEXT)
+    links = {
+        name: FieldLink(system=name, path="x", pull=name == "crm", push=True, spec=spec)
+        for name in ("crm", "marketing")
+    }
+    assert decides(_rule(links=links)) == "crm alone"
 
 
 def _rule(**changes: object) -> FieldRule:

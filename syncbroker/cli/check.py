@@ -21,8 +21,9 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the mapping files: every problem at once, as file:line:column, or what they say.
+    """Check the mapping files.
 
+    Every problem at once, as file:line:column; or, when there is none, what they say and who decides what.
     Exit code 1 when there is a problem; warnings are none. With --json the findings are the result:
     {"ok", "problems", "warnings", "systems", "entities"}, on standard output either way.
     """

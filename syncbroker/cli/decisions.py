@@ -34,9 +34,9 @@ def decisions(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many decisions at most.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Show decisions, newest first: what was decided, from what to what, and why.
+    """Show decisions, newest first.
 
-    Exit code 2 when there is none.
+    What was decided, from what to what, and why. Exit code 2 when there is none.
     """
     from syncbroker.engine.explain import step
 

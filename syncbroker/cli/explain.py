@@ -28,7 +28,9 @@ def explain(
     field: Annotated[str | None, typer.Argument(metavar="[FIELD]", help="Only this field, in full.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain a record: its values, who decided them and by which rule, and what each system holds.
+    """Explain why a record has its values.
+
+    Who gave it each value, when, by which rule in which file and line, and what each system holds.
 
     With a field, everything about that field: the edit that gave it its value, who lost, and its history.
     """

@@ -128,7 +128,10 @@ def _tell(described: dict[str, Any], text: str, as_json: bool) -> None:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before or after the command itself
+        sys.exit(130)
 
 
 if __name__ == "__main__":

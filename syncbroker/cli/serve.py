@@ -37,7 +37,9 @@ def serve(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Take webhooks, and keep the systems in agreement: everything in one process.
+    """Take webhooks and keep the systems in agreement.
+
+    Everything in one process, until it is interrupted.
 
     The first line of output says where it listens; the log goes to standard error, one JSON object per line.
     """
@@ -49,7 +51,10 @@ def serve(
 
 
 def worker() -> None:
-    """Keep the systems in agreement without taking webhooks; with PostgreSQL beside any number of others."""
+    """Keep the systems in agreement, without webhooks.
+
+    With PostgreSQL, beside any number of others that take the webhooks.
+    """
     from syncbroker.settings import read_settings
 
     _run(read_settings(), web=False, worker=True, as_json=False)

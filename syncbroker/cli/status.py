@@ -24,7 +24,10 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what there is, what waits, what failed and what was left out, as counts."""
+    """Show what there is, what waits and what failed.
+
+    Counts only, no personal data; nothing that was dropped, blocked or skipped is left out.
+    """
     from syncbroker.engine import status as looking
 
     with opened() as engine:

@@ -30,8 +30,8 @@ class SystemReport(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`records` by entity and `links` by system are what there is now, `decisions` by kind what this cycle made.
 
-    `owed`: writes by system that are still to be made; `waiting`: those that wait for a value, for the record they refer
-    to, or for a review. `reviews` wait, by kind. `failed`: system -> why.
+    `owed`: writes by system that are still to be made; `waiting`: those that wait for a value, for the record they
+    refer to, or for a review. `reviews` wait, by kind. `failed`: system -> why.
     """
 
     seconds: float

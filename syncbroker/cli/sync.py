@@ -34,7 +34,10 @@ def sync(systems: Systems = None, progress: Bars = None, as_json: Json = False) 
 
 
 def sweep(systems: Systems = None, progress: Bars = None, as_json: Json = False) -> None:
-    """Compare everything the systems hold with what is believed, decide what differs, write what is owed."""
+    """Compare everything, decide what differs, write.
+
+    Finds what webhooks and pulls missed. Exit codes as for sync.
+    """
     from syncbroker.engine import cycle
 
     _run(cycle.sweep, "Swept", systems or [], progress, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -11,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from syncbroker.demo.scene import Told
-from syncbroker.demo.stage import POLLED, RATE, VENDORS, Stage
+from syncbroker.demo.stage import Stage
 from syncbroker.demo.story import Act
+from syncbroker.demo.vendors import POLLED, RATE, VENDORS
 from syncbroker.engine.explain import Step
 
 WIDTH = 110
@@ -69,7 +71,9 @@ class Report:
 
     def serving(self, stage: Stage) -> None:
         hooked = [name for name, vendor in VENDORS.items() if vendor.webhook]
-        self._to.print(f"It listens on {stage.url}; webhooks are registered in {', '.join(hooked)}.", style="dim")
+        self._to.print(
+            f"It listens on {stage.url}; webhooks are registered in {', '.join(hooked)}.", style="dim"
+        )
 
     def act(self, act: Act, told: Told) -> None:
         """One act: what was done, decided, and is held now."""
@@ -127,7 +131,9 @@ class Report:
         self._to.print()
         if failed:
             names = ", ".join(act.title for act in failed)
-            self._to.print(f"{len(failed)} of {len(played)} acts did not go as expected: {names}", style="bold red")
+            self._to.print(
+                f"{len(failed)} of {len(played)} acts did not go as expected: {names}", style="bold red"
+            )
         else:
             self._to.print(
                 f"All {len(played)} acts went as expected, in {seconds:.0f} s.", style="bold green"
@@ -136,7 +142,9 @@ class Report:
     def kept(self, stage: Stage, program: str) -> None:
         """How to go on by oneself."""
         mara = stage.world.people["mara"].next["email"]
-        self._to.print("\nThe simulators and the broker go on until Ctrl-C. In another terminal:", style="bold")
+        self._to.print(
+            "\nThe simulators and the broker go on until Ctrl-C. In another terminal:", style="bold"
+        )
         for line in (
             f". {stage.folder / 'environment.sh'}",
             f"{program} status",
@@ -147,20 +155,22 @@ class Report:
             self._to.print(f"    {line}")
         self._to.print("and change something as a person at a vendor would, for example:")
         crm, contact = stage.systems["crm"].url, stage.world.people["mara"].ids["crm"]
-        edit = '{"object": "contacts", "id": "%s", "changes": {"phone": "+1 206 555 0177"}}' % contact
-        self._to.print(f"    curl {crm}/_control/edit -d '{edit}'", soft_wrap=True)
+        edit = {"object": "contacts", "id": contact, "changes": {"phone": "+1 206 555 0177"}}
+        self._to.print(f"    curl {crm}/_control/edit -d '{json.dumps(edit)}'", soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
         self._to.print(text, style=style)
 
 
 def decided(name: str, step: Step) -> str:
-    """ "Mara: adopted email from marketing; marketing has authority (mappings/contact.yaml:34)" """
+    """What was decided about whom, because of what, and by which rule."""
     what = f"{step.kind} {step.field}".strip()
     source = f" from {step.system}" if step.system and step.kind != "resolved_by_person" else ""
     by = f", by {step.actor}" if step.kind == "resolved_by_person" else ""
     place = f" ({step.place})" if step.place else ""
-    via = {"webhook": ", told by webhook", "poll": ", found by poll", "sweep": ", found by sweep"}.get(step.via, "")
+    via = {"webhook": ", told by webhook", "poll": ", found by poll", "sweep": ", found by sweep"}.get(
+        step.via, ""
+    )
     return f"{name}: {what}{source}{by}{via}; {step.why}{place}"
 
 

@@ -27,7 +27,7 @@ from syncbroker.store import decisions, queues, records, tables
 from syncbroker.store.decisions import Review
 
 PATIENCE = 45.0
-"""Seconds after which what was expected is not expected any more: longer than any vendor's lag, even on a slow machine."""
+"""Seconds after which what was expected is not expected any more: longer than any vendor's lag, on a slow machine."""
 
 PAUSE = 0.04
 """Seconds between two looks: a look costs the simulators time that the broker could use."""

@@ -7,25 +7,24 @@ user has to export. Nothing here judges anything; the acts do (`story`).
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
-import syncbroker
 from syncbroker.bootstrap import build
+from syncbroker.demo import vendors
 from syncbroker.demo.world import World
 from syncbroker.engine import Engine, cycle
 from syncbroker.engine.cycle import Summary
@@ -37,72 +36,6 @@ from syncbroker.store.database import open_store
 
 PATIENCE = 60.0
 """Seconds that a process may take to say that it is there, on a machine that has other things to do."""
-
-RATE = "5000/1s"
-"""What every simulator allows; the example mappings keep to what the vendors' plans allow."""
-
-POLLED = {"crm": "1s"}
-"""How often a system is asked for changes, where an act needs it oftener than a company would."""
-
-
-class Vendor(NamedTuple):
-    """One simulated system: its kind, what the environment says of it, and which of that are its credentials."""
-
-    kind: str
-    url: str
-    environment: Mapping[str, str]
-    credentials: Mapping[str, str]
-    options: Mapping[str, Any] = {}
-    webhook: str = ""
-
-
-# None of these is a secret: they open simulators on this machine, and nothing else.
-VENDORS: Mapping[str, Vendor] = {
-    "crm": Vendor(
-        "hubspot",
-        "HUBSPOT_URL",
-        {"HUBSPOT_TOKEN": "pat-demo-0001", "HUBSPOT_WEBHOOK_SECRET": "demo-hubspot-client-secret"},
-        {"access_token": "HUBSPOT_TOKEN", "webhook_secret": "HUBSPOT_WEBHOOK_SECRET"},
-        webhook="{url}/webhooks/crm",
-    ),
-    "marketing": Vendor(
-        "mailchimp",
-        "MAILCHIMP_URL",
-        {
-            "MAILCHIMP_KEY": "demo0123456789-us21",
-            "MAILCHIMP_WEBHOOK_SECRET": "demo-mailchimp-path",
-            "MAILCHIMP_LIST": "demo",
-        },
-        {"api_key": "MAILCHIMP_KEY"},
-        {"list_id": "demo"},
-        webhook="{url}/webhooks/marketing/demo-mailchimp-path",
-    ),
-    "billing": Vendor(
-        "stripe",
-        "STRIPE_URL",
-        {"STRIPE_KEY": "sk_test_demo0123456789", "STRIPE_WEBHOOK_SECRET": "whsec_demo0123456789"},
-        {"api_key": "STRIPE_KEY", "webhook_secret": "STRIPE_WEBHOOK_SECRET"},
-        webhook="{url}/webhooks/billing",
-    ),
-    "support": Vendor(
-        "zendesk",
-        "ZENDESK_URL",
-        {
-            "ZENDESK_EMAIL": "broker@demo.example",
-            "ZENDESK_TOKEN": "demo-zendesk-token",
-            "ZENDESK_WEBHOOK_SECRET": "demo-zendesk-signing-secret",
-        },
-        {"email": "ZENDESK_EMAIL", "api_token": "ZENDESK_TOKEN", "webhook_secret": "ZENDESK_WEBHOOK_SECRET"},
-        webhook="{url}/webhooks/support",
-    ),
-    "mail": Vendor(
-        "sendgrid",
-        "SENDGRID_URL",
-        {"SENDGRID_KEY": "SG.demo.0123456789"},
-        {"api_key": "SENDGRID_KEY"},
-        {"rate_limit": 1_000_000},
-    ),
-}
 
 
 class Done(NamedTuple):
@@ -150,55 +83,28 @@ class Stage:
     def raise_(self) -> None:
         """Write the folder and start the simulators."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_mappings()
-        urls = self._start_simulators()
+        vendors.write_mappings(self.folder / "mappings")
+        config = str(vendors.write_config(self.folder, self.world))
+        process = self._start("simulators", [sys.executable, "-m", "syncbroker.sdk.simulator", config])
+        self._open.callback(_end, process)
+        urls = msgspec.json.decode(self._first_line("simulators", process), type=dict[str, str])
         self.systems = {name: Control(url) for name, url in urls.items()}
         self.environment = {
             "SYNCBROKER_DATABASE_URL": f"sqlite:///{self.folder / 'syncbroker.db'}",
             "SYNCBROKER_MAPPINGS": str(self.folder / "mappings"),
+            **vendors.environment(urls),
         }
-        for name, vendor in VENDORS.items():
-            self.environment |= {vendor.url: urls[name], **vendor.environment}
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
         (self.folder / "environment.sh").write_text("".join(lines))
 
     def close(self) -> None:
         """End every process; what is in the folder stays."""
         if self._engine is not None:
+            self._engine.close()
             self._engine.store.close()
             self._engine = None
         self.stop_serving()
         self._open.close()
-
-    def _write_mappings(self) -> None:
-        target = self.folder / "mappings"
-        shutil.copytree(example_mappings(), target, dirs_exist_ok=True)
-        path = target / "systems.yaml"
-        text = re.sub(r"limits: \{rate: [^,}]+", f"limits: {{rate: {RATE}", path.read_text())
-        for name, every in POLLED.items():
-            text = re.sub(rf"(?ms)(^  {name}:$.*?pull: \{{every: )[^}}]+", rf"\g<1>{every}", text, count=1)
-        path.write_text(text)
-
-    def _start_simulators(self) -> dict[str, str]:
-        config = []
-        for name, vendor in VENDORS.items():
-            data = self.folder / f"{name}.json"
-            data.write_bytes(msgspec.json.encode(self.world.systems[name]))
-            credentials = {own: vendor.environment[given] for own, given in vendor.credentials.items()}
-            config.append(
-                {
-                    "name": name,
-                    "kind": vendor.kind,
-                    "credentials": credentials,
-                    "options": vendor.options,
-                    "data_file": str(data),
-                }
-            )
-        path = self.folder / "simulators.json"
-        path.write_bytes(msgspec.json.encode({"simulators": config}))
-        process = self._start("simulators", [sys.executable, "-m", "syncbroker.sdk.simulator", str(path)])
-        self._open.callback(_end, process)
-        return msgspec.json.decode(self._first_line("simulators", process), type=dict[str, str])
 
     # ---- the broker ----
 
@@ -209,7 +115,7 @@ class Stage:
     def begin(self, *arguments: str, shown: bool = False) -> Command:
         """The same, without waiting for its end."""
         kept = None if shown else subprocess.PIPE
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  # our own program
             [*self.program, *arguments],
             env=self.whole_environment(),
             cwd=self.folder,
@@ -239,6 +145,7 @@ class Stage:
             swept = cycle.sweep(engine)
             summary.failed |= {**summary.delivered.failed, **swept.failed, **swept.delivered.failed}
         finally:
+            engine.close()
             engine.store.close()
         return summary
 
@@ -253,7 +160,7 @@ class Stage:
             raise Unavailable(f"serve said {line!r} instead of where it listens", hint=self._log("broker"))
         self.url = found.group()
         self._wait_until_synced(process)
-        for name, vendor in VENDORS.items():
+        for name, vendor in vendors.VENDORS.items():
             if vendor.webhook:
                 self.systems[name].webhook(vendor.webhook.format(url=self.url))
 
@@ -293,7 +200,7 @@ class Stage:
         return {name: control.log() for name, control in self.systems.items()}
 
     def whole_environment(self) -> dict[str, str]:
-        """This process's environment without settings of the person's own broker, and with the stage's."""
+        """The environment of this process without settings of the person's own broker, and with the stage's."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("SYNCBROKER_")}
         return {**own, **self.environment}
 
@@ -302,7 +209,7 @@ class Stage:
     def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[str]:
         """Its standard error goes to a file of the folder."""
         with (self.folder / f"{name}.log").open("a") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603  # our own programs
                 command,
                 env=self.whole_environment(),
                 cwd=self.folder,
@@ -330,7 +237,7 @@ class Stage:
     def _wait_until_synced(self, process: subprocess.Popen[str]) -> None:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and process.poll() is None:
-            if _ready(f"{self.url}/readyz"):
+            if _synced(self.url):
                 return
             time.sleep(0.05)
         raise Unavailable("serve started, but its first sync did not end", hint=self._log("broker"))
@@ -350,13 +257,6 @@ def raised(folder: Path, world: World, *, shows: bool = False) -> Iterator[Stage
         yield stage
     finally:
         stage.close()
-
-
-def example_mappings() -> Path:
-    """Inside the package in an installation, beside it in a checkout."""
-    package = Path(syncbroker.__file__).parent
-    inside = package / "example_mappings"
-    return inside if inside.is_dir() else package.parent / "mappings"
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -380,9 +280,13 @@ def _out(process: subprocess.Popen[str]) -> IO[str]:
     return process.stdout
 
 
-def _ready(url: str) -> bool:
+def _synced(url: str) -> bool:
+    """What `readyz` says; False while nobody answers."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(msgspec.json.decode(answer.read()).get("synced"))
-    except (OSError, urllib.error.URLError, msgspec.DecodeError):
+        connection.request("GET", "/readyz")
+        return bool(msgspec.json.decode(connection.getresponse().read()).get("synced"))
+    except (OSError, http.client.HTTPException, msgspec.DecodeError):
         return False
+    finally:
+        connection.close()

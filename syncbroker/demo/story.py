@@ -43,13 +43,17 @@ def first_sync(scene: Scene) -> None:
     """Judged by what only the maker of the world knows: who is really who."""
     world = scene.stage.world
     people = sum(len(rows) for system, rows in ((s, world.systems[s][o]) for s, o in OBJECTS.items()))
-    scene.did(f"Five systems hold {people:,} records of {world.expected.persons:,} people, each in its own way")
+    scene.did(
+        f"Five systems hold {people:,} records of {world.expected.persons:,} people, each in its own way"
+    )
     done = scene.stage.run("sync", shown=scene.stage.shows)
     scene.must(f"the sync went through: {done.err}", done.code == 0)
     mixed, known = scene.mixed_up()
     scene.must(f"nobody was taken for somebody else ({mixed})", not mixed)
     waiting = len(scene.reviews("match"))
-    scene.note(f"{known:,} records of the systems are linked, nobody to a stranger; {waiting} wait for a person to say who they are")
+    scene.note(
+        f"{known:,} records of theirs are linked, nobody to a stranger; {waiting} wait for a person to say who it is"
+    )
 
 
 def new_address(scene: Scene) -> None:
@@ -69,7 +73,9 @@ def new_address(scene: Scene) -> None:
     scene.told.holds.append((new, ["mail (a new contact there; SendGrid cannot change an address)"]))
     scene.must("Mailchimp has her once, under her new id", _only(scene, "marketing", mara.email, new))
     scene.must("nothing was written to Mailchimp for it", not scene.writes("marketing"))
-    scene.note(f"Mailchimp's id of her followed the address ({old_id[:8]}... -> {member_id(new)[:8]}...): re-pointed")
+    scene.note(
+        f"Mailchimp's id of her followed the address ({old_id[:8]}... -> {member_id(new)[:8]}...): re-pointed"
+    )
     scene.told.command, scene.told.output = f"explain contact:{new} email", explaining.done().out
     said = _explains(scene.told.output, mara.email, new)
     scene.must("explain says who, from what to what, and by which rule", said)
@@ -77,11 +83,17 @@ def new_address(scene: Scene) -> None:
 
 def both_at_once(scene: Scene) -> None:
     jonas = scene.person("jonas").next
-    scene.did("A salesman and an agent edit Jonas Albrecht at the same time, before either system hears of the other:")
-    scene.did(f"his telephone becomes {jonas['phone_crm']} in the CRM and {jonas['phone_support']} in support,")
+    scene.did(
+        "A salesman and an agent edit Jonas Albrecht at the same time, before either system hears of the other:"
+    )
+    scene.did(
+        f"his telephone becomes {jonas['phone_crm']} in the CRM and {jonas['phone_support']} in support,"
+    )
     scene.did("and he is to be reached by Phone according to the CRM, by Post according to support")
     with _slow_news(scene, "crm", "support"):
-        scene.edit("crm", "jonas", {"phone": jonas["phone_crm"], "preferred_contact": jonas["contact_by_crm"]})
+        scene.edit(
+            "crm", "jonas", {"phone": jonas["phone_crm"], "preferred_contact": jonas["contact_by_crm"]}
+        )
         scene.edit(
             "support",
             "jonas",
@@ -106,7 +118,9 @@ def answered(scene: Scene) -> None:
     twin = next(name for name in ("clara", "hugo") if not scene.is_known(name))
     match = scene.review(twin, "match")
     scene.did(f"{OPERATOR.title()} answers what waits: Jonas is to be reached by Post, as support has it;")
-    answering = scene.stage.begin("review", "resolve", str(jonas.id), "--choose", "support", "--person", OPERATOR)
+    answering = scene.stage.begin(
+        "review", "resolve", str(jonas.id), "--choose", "support", "--person", OPERATOR
+    )
     scene.did("Erik Solheim by Phone, which CRM and support had disagreed on from the start;")
     scene.answer(erik, "support", OPERATOR)
     scene.did("and Clara Amsel is not Hugo Amsel, although they share a name and a telephone")
@@ -146,7 +160,9 @@ def proposal(scene: Scene) -> None:
 def cleared(scene: Scene) -> None:
     number = scene.held("mail", "tobias", "phone")
     title = scene.held("mail", "tobias", "job_title")
-    scene.did(f"Somebody empties two fields of Tobias Reinholt in the CRM: his job title ({title}), and his telephone")
+    scene.did(
+        f"Somebody empties two fields of Tobias Reinholt in the CRM: his job title ({title}), and his telephone"
+    )
     scene.edit("crm", "tobias", {"jobtitle": "", "phone": ""})
     scene.decided("tobias", "adopted", "job_title")
     scene.decided("tobias", "edit_reverted", "phone")
@@ -183,7 +199,9 @@ def opted_in(scene: Scene) -> None:
     seconds = scene.told.seconds
     scene.until("he is in the mail tool", lambda: len(scene.with_email("mail", oskar.email)) == 1)
     scene.told.seconds = seconds
-    scene.note("Mailchimp shows when and from where he agreed; who may get mail is created in the mail tool, too")
+    scene.note(
+        "Mailchimp shows when and from where he agreed; who may get mail is created in the mail tool, too"
+    )
 
 
 def removed_tag(scene: Scene) -> None:
@@ -207,7 +225,9 @@ def removed_tag(scene: Scene) -> None:
 
 def lost_answer(scene: Scene) -> None:
     yuki = scene.person("yuki")
-    scene.did("Yuki Aomori signs up in marketing. The broker creates her in the CRM; the CRM does it, but its answer is lost")
+    scene.did(
+        "Yuki Aomori signs up in marketing. The broker creates her in the CRM; the CRM does it, but its answer is lost"
+    )
     scene.stage.systems["crm"].fault("drop_answer", "contacts.*create")
     scene.insert(
         "marketing",
@@ -236,7 +256,9 @@ def lost_answer(scene: Scene) -> None:
 
 def unseen_edit(scene: Scene) -> None:
     ours, theirs = "+1 206 555 0171", "+1 206 555 0172"
-    scene.did(f"An agent changes Victor Esposti's telephone to {ours} in support. The CRM is slow to take the write;")
+    scene.did(
+        f"An agent changes Victor Esposti's telephone to {ours} in support. The CRM is slow to take the write;"
+    )
     scene.stage.systems["crm"].fault("delay", "contacts.*update*", write=True, seconds=5.0)
     scene.edit("support", "victor", {"phone": ours})
     scene.until("the write to the CRM is under way", lambda: not scene.stage.systems["crm"].faults())
@@ -244,7 +266,9 @@ def unseen_edit(scene: Scene) -> None:
     scene.edit("crm", "victor", {"phone": theirs})
     scene.decided("victor", "overwritten_unseen", "phone", where="crm")
     scene.until_held("victor", "phone", theirs.replace(" ", ""), ["crm", "billing", "support"])
-    scene.note("the write removed his edit; a poll that was made in between had seen it, so it was brought back")
+    scene.note(
+        "the write removed his edit; a poll that was made in between had seen it, so it was brought back"
+    )
 
 
 def deleted(scene: Scene) -> None:
@@ -254,13 +278,17 @@ def deleted(scene: Scene) -> None:
     scene.decided("ruth", "delete_queued", where="crm")
     review = scene.review("ruth", "delete")
     scene.settle()
-    scene.must("nothing was deleted without asking", scene.record("billing", "ruth") and scene.record("support", "ruth"))
+    scene.must(
+        "nothing was deleted without asking",
+        scene.record("billing", "ruth") and scene.record("support", "ruth"),
+    )
     scene.did(f"{OPERATOR.title()} answers: she asked for it, delete her everywhere")
     id = scene.record_id("ruth")
     scene.answer(review, "propagate", OPERATOR)
-    scene.until("she is gone from billing and support", lambda: not any(
-        scene.with_email(system, ruth.email) for system in ("crm", "billing", "support")
-    ))
+    scene.until(
+        "she is gone from billing and support",
+        lambda: not any(scene.with_email(system, ruth.email) for system in ("crm", "billing", "support")),
+    )
     scene.told.holds.append(("nobody of her name", ["crm", "billing", "support"]))
     scene.settle()
     ended = [one for one in _history(scene, id) if one.kind == "deleted"]
@@ -271,7 +299,9 @@ def deleted(scene: Scene) -> None:
 def drift(scene: Scene) -> None:
     nadia, amara = scene.person("nadia"), scene.person("amara")
     city, french = scene.held("crm", "nadia", "city"), amara.next["language"]
-    scene.did(f"In the mail tool, which tells nobody, Nadia Belkacem becomes {nadia.next['last']} and moves to Paris;")
+    scene.did(
+        f"In the mail tool, which tells nobody, Nadia Belkacem becomes {nadia.next['last']} and moves to Paris;"
+    )
     scene.edit("mail", "nadia", {"last_name": nadia.next["last"], "city": "Paris"})
     scene.did("an agent sets Amara Nwosu's language in support to French, which Zendesk tells nobody either")
     scene.edit("support", "amara", {"locale": french})
@@ -289,7 +319,9 @@ def drift(scene: Scene) -> None:
     scene.until_held("amara", "language", french, ["support"])
     scene.until_held("amara", "language", "en", ["crm", "marketing"])
     scene.told.seconds = None
-    scene.note("a name may change anywhere; the mail tool's address is only a copy; a language is set once and then left")
+    scene.note(
+        "a name may change anywhere; the mail tool's address is only a copy; a language is set once and then left"
+    )
 
 
 def quiet(scene: Scene) -> None:

@@ -21,7 +21,7 @@ from syncbroker.core.types import Invalid, Value
 from syncbroker.engine import Engine
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
-from syncbroker.engine.removal import end
+from syncbroker.engine.removal import end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
@@ -66,6 +66,11 @@ def offers(review: Review) -> list[Offer]:
         return [
             *(Offer(id_, "it is this record") for id_ in body["records"]),
             Offer("new", "it is none of them: make a new record"),
+        ]
+    if review.kind == "delete" and body.get("edited"):
+        return [
+            Offer("propagate", "delete it in every system"),
+            Offer("keep", "keep it where it still is"),
         ]
     if review.kind == "delete":
         return [
@@ -267,6 +272,13 @@ def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     n, record_id = int(review.link or 0), str(review.record_id)
     if n not in ws.home:
         raise BadAnswer("the link is not there any more", hint="see: syncbroker review list")
+    if review.body.get("edited"):
+        link = ws.link(n)
+        ws.put_link(replace(link, review=0), record_id, review.entity)
+        _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
+        if choice == "propagate":
+            propagate(ws, record_id)
+        return
     reader = ws.plan(record_id).readers[review.system]
     if choice == "recreate" and reader.rule.create != "always":
         raise BadAnswer(

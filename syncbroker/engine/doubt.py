@@ -15,7 +15,6 @@ from syncbroker.core import observe
 from syncbroker.core.plan import Seen
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest, settle
-from syncbroker.engine.finish import finish
 from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
@@ -98,9 +97,10 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
         done = []
     if done is None:
         with engine.store.write() as tx:
-            for one in batch:
-                due = engine.now() + min(JOB_POLL * 2 ** min(one.row.attempts, 5), 30_000_000)
-                queues.save_outbox(tx, [replace(one.row, due=due, attempts=one.row.attempts + 1)])
+            for row in queues.outbox_rows(tx, [one.row.link for one in batch]).values():
+                due = engine.now() + min(JOB_POLL * 2 ** min(row.attempts, 5), 30_000_000)
+                if row.state == "pending":
+                    queues.save_outbox(tx, [replace(row, due=due, attempts=row.attempts + 1)])
         return None
     by_key = {receipt.key: receipt for receipt in done}
     lost = [
@@ -116,6 +116,8 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
         found = settle.find(engine, one, doubtful=True)
         with engine.store.write() as tx:
             ws = settle.opened(engine, tx, [one])
+            if not settle.ours(ws, [one]):
+                continue
             if found:
                 settle.exists(ws, one, found)
             elif found is None:
@@ -125,7 +127,7 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                 )
             else:
                 settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
-            finish(ws)
+            settle.closed(ws, [one])
     return len(batch)
 
 
@@ -143,7 +145,7 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
     }
     with engine.store.write() as tx:
         ws = settle.opened(engine, tx, batch)
-        for one in batch:
+        for one in settle.ours(ws, batch):
             s = found.get(str(one.link.external_id))
             if s is None:
                 ws.outbox[one.row.link] = replace(one.row, state="unknown", due=ws.now + 10_000_000)
@@ -156,7 +158,7 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
                     queues.stage(tx, queues.LIVE, source.system, source.object, [s])
             else:
                 _settle_change(ws, one, s, known, histories[one.row.link])
-        finish(ws)
+        settle.closed(ws, batch)
     return len(batch)
 
 

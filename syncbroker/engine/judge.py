@@ -86,6 +86,8 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
     states: dict[str, FieldState] = {}
     for edit in edits:
         ws.close(edit.before.review, "another value came")
+        if not (edit.first or edit.late):
+            ws.edited.add(n)
         rule = plan.fields[edit.field].rule
         linked: tuple[str, ...] = ()
         if rule.policy == "enforce":

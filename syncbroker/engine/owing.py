@@ -11,6 +11,7 @@ import msgspec
 from syncbroker.core import fanout
 from syncbroker.core.state import LinkState, Record
 from syncbroker.core.types import Value
+from syncbroker.engine import removal
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Row
@@ -33,6 +34,8 @@ def derive(ws: Workspace) -> None:
     creates: list[Create] = []
     for id_ in ids:
         record, plan = ws.records[id_], ws.plan(id_)
+        if ws.edited:
+            _withhold(ws, record, existing)
         owed = fanout.owed(plan, record)
         for link in record.links:
             if link.status in ("live", "gone"):
@@ -46,6 +49,19 @@ def derive(ws: Workspace) -> None:
         _withdraw(ws, record, set(wanted), existing)
     if creates:
         _create(ws, creates, existing)
+
+
+def _withhold(ws: Workspace, record: Record, existing: dict[int, Row]) -> None:
+    """A deletion that is being carried on competes with an edit that its author had not seen."""
+    edited = next((n for n in record.by_number if n in ws.edited), None)
+    rows = {n: ws.outbox.get(n, existing.get(n)) for n in record.by_number}
+    deletes = [n for n, row in rows.items() if row and row.op == "delete" and not record.by_number[n].open]
+    if edited is None or not deletes:
+        return
+    for n in deletes:
+        ws.outbox[n] = None
+        existing.pop(n, None)
+    removal.withhold(ws, record.id, edited)
 
 
 def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: Row | None) -> None:

@@ -69,24 +69,63 @@ def end(ws: Workspace, n: int, policy: str, key: bytes) -> None:
     """End a link as detach, propagate or recreate say. Detach and propagate leave a tombstone."""
     record_id = ws.home[n]
     link = ws.drop_link(n)
-    if policy != "recreate":
+    if policy == "recreate":
+        records.lift(ws.tx, [(link.system, link.object, records.digest(key, "record", record_id))])
+    else:
         bury(ws, link, record_id, key, policy)
     if policy == "propagate":
-        for other in ws.records[record_id].links:
-            if other.status == "planned":
-                ws.drop_link(other.n)
-            elif other.status == "live":
-                ws.outbox[other.n] = queues.Row(
-                    link=other.n,
-                    system=other.system,
-                    object=other.object,
-                    op="delete",
-                    state="due",
-                    due=0,
-                    attempts=0,
-                    run=ws.run,
-                    push=queues.Push(),
-                )
+        propagate(ws, record_id)
+
+
+def propagate(ws: Workspace, record_id: str) -> None:
+    """Every system that still has the record is owed its deletion, after a write that is under way."""
+    links = ws.records[record_id].links
+    under_way = queues.outbox_rows(ws.tx, [link.n for link in links if link.open])
+    for link in links:
+        if link.open and link.n in under_way:
+            row = under_way[link.n]
+            ws.outbox[link.n] = replace(row, push=replace(row.push, ends=True))
+        elif link.status == "planned":
+            ws.drop_link(link.n)
+        elif link.status == "live":
+            ws.outbox[link.n] = deletion(ws, link)
+
+
+def deletion(ws: Workspace, link: LinkState) -> queues.Row:
+    return queues.Row(
+        link=link.n,
+        system=link.system,
+        object=link.object,
+        op="delete",
+        state="due",
+        due=0,
+        attempts=0,
+        run=ws.run,
+        push=queues.Push(),
+    )
+
+
+def withhold(ws: Workspace, record_id: str, edited: int) -> None:
+    """Somebody edited a record whose deletion elsewhere was about to be carried on: a person says which it is."""
+    link, plan = ws.link(edited), ws.plan(record_id)
+    why = f"edited in {link.system} after it was deleted elsewhere"
+    review = ws.ask(
+        "delete",
+        entity=plan.entity.name,
+        record_id=record_id,
+        link=edited,
+        system=link.system,
+        number=link.review,
+        body={"why": why, "edited": True},
+    )
+    ws.put_link(replace(link, review=review), record_id, plan.entity.name)
+    place = ws.engine.place(plan, plan.readers[link.system].rule.line)
+    ws.add(
+        record_id,
+        Outcome(
+            kind="delete_queued", system=link.system, link=edited, place=place, why=why, review=review
+        ),
+    )
 
 
 def bury(ws: Workspace, link: LinkState, record_id: str, key: bytes, reason: str) -> None:

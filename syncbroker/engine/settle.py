@@ -18,7 +18,7 @@ from syncbroker.core.types import Micros, Receipt, Write
 from syncbroker.engine import Engine, Source, ingest
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
-from syncbroker.engine.removal import bury, renamed
+from syncbroker.engine.removal import bury, deletion, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import SyncbrokerError
 from syncbroker.store import queues, records, runs
@@ -62,20 +62,22 @@ def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
     """The call did not take place: the pushes are due again after `delay` µs."""
     with engine.store.write() as tx:
         ws = opened(engine, tx, batch)
-        for one in batch:
+        for one in ours(ws, batch):
             release(ws, one, due=ws.now + delay)
-        finish(ws)
+        closed(ws, batch)
 
 
 def hand_back(engine: Engine, source: Source, moved: Sequence[tuple[Claim, Sighting | None]]) -> None:
     """The re-check saw something else than the push expects: that observation is decided first."""
     with engine.store.write() as tx:
-        ws = opened(engine, tx, [one for one, _ in moved])
-        for one, sighting in moved:
-            release(ws, one, due=ws.now + (1_000_000 if sighting is None else 0))
+        batch = [one for one, _ in moved]
+        ws = opened(engine, tx, batch)
+        unread = {one.row.link for one, sighting in moved if sighting is None}
+        for one in ours(ws, batch):
+            release(ws, one, due=ws.now + (1_000_000 if one.row.link in unread else 0))
         queues.stage(tx, queues.LIVE, source.system, source.object, [s for _, s in moved if s is not None])
         ws.count("rechecked_away", source.system, source.object, len(moved))
-        finish(ws)
+        closed(ws, batch)
 
 
 def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
@@ -90,8 +92,9 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
         if found:
             with engine.store.write() as tx:
                 ws = opened(engine, tx, [one])
-                exists(ws, one, found)
-                finish(ws)
+                if ours(ws, [one]):
+                    exists(ws, one, found)
+                closed(ws, [one])
         else:
             sure.append(one.based_on(engine.now()))
     return sure
@@ -177,8 +180,11 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
     known = references(engine, source, list(shown.values()))
     applied, blind = 0, []
     with engine.store.write() as tx:
-        ws = opened(engine, tx, [one for one, _ in pairs])
-        for one, receipt in pairs:
+        batch = [one for one, _ in pairs]
+        ws = opened(engine, tx, batch)
+        answered = {one.row.link: receipt for one, receipt in pairs}
+        for one in ours(ws, batch):
+            receipt = answered[one.row.link]
             if receipt.status == "done":
                 applied += 1
                 confirmed(ws, one, receipt, shown.get(receipt.key), known, ended)
@@ -200,7 +206,7 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
                 blind.append(receipt.id or str(one.link.external_id))
             else:
                 _doubtful(ws, one, receipt.message)
-        finish(ws)
+        closed(ws, batch)
     if blind and not source.spec.lag:  # where a read may lag, the next poll or sweep shows it
         _stage_reads(engine, source, [id_ for id_ in blind if id_ != "None"])
     return applied
@@ -324,9 +330,9 @@ def unknown(engine: Engine, batch: Sequence[Claim], message: str) -> None:
     """No answer: the outcome is settled by reading before anything is repeated."""
     with engine.store.write() as tx:
         ws = opened(engine, tx, batch)
-        for one in batch:
+        for one in ours(ws, batch):
             _doubtful(ws, one, message)
-        finish(ws)
+        closed(ws, batch)
 
 
 def _doubtful(ws: Workspace, one: Claim, message: str) -> None:
@@ -344,6 +350,34 @@ def opened(engine: Engine, tx: Tx, batch: Sequence[Claim]) -> Workspace:
     ws = Workspace(engine, tx, queues.LIVE)
     ws.load([one.record_id for one in batch])
     return ws
+
+
+def ours(ws: Workspace, batch: Sequence[Claim]) -> list[Claim]:
+    """The claims that still stand. An answer may be so late that others have settled the write, or ended the link."""
+    rows = queues.outbox_rows(ws.tx, [one.row.link for one in batch])
+    standing = []
+    for one in batch:
+        row = rows.get(one.row.link)
+        if row is not None and row.push.key == one.row.push.key and ws.home.get(row.link) == one.record_id:
+            standing.append(one)
+        else:
+            ws.count("late_answer", one.source.system, one.source.object)
+    return standing
+
+
+def closed(ws: Workspace, batch: Sequence[Claim]) -> None:
+    """The end of a transaction that settles: what was decided to be deleted while it was written to is so now."""
+    for n, row in queues.outbox_rows(ws.tx, [one.row.link for one in batch]).items():
+        after = ws.outbox.get(n, row)
+        if not row.push.ends or n not in ws.home:
+            continue
+        if after is not None and after.state in ("pending", "unknown", "claimed"):
+            ws.outbox[n] = replace(after, push=replace(after.push, ends=True))
+        elif ws.link(n).status == "planned":
+            ws.drop_link(n)
+        else:
+            ws.outbox[n] = deletion(ws, ws.link(n))
+    finish(ws)
 
 
 def release(ws: Workspace, one: Claim, due: Micros) -> None:

@@ -39,6 +39,7 @@ class Workspace:
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
         self.touched: dict[str, None] = {}
         self._golden: dict[str, set[str]] = {}
@@ -129,6 +130,7 @@ class Workspace:
         link = self.link(n)
         if n in self.stored and (row := queues.outbox_rows(self.tx, [n]).get(n)):
             self.close(row.push.review, "the link ended")
+        self.close(link.review, "the link ended")
         for state in link.fields.values():
             self.close(state.review, "the link ended")
         if n in self.queued:

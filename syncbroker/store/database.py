@@ -18,6 +18,7 @@ import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from syncbroker.errors import BadSetting, Retry, StoreUnusable
 from syncbroker.store import tables
@@ -59,9 +60,8 @@ class Tx:
     def rows(self, sql: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """All rows as the driver gives them: naming their columns, as `run` does, costs as much as fetching them."""
         result = self.connection.exec_driver_sql(sql, arguments)
-        cursor = result.cursor
         try:
-            return list(cursor.fetchall()) if cursor is not None else []
+            return list(result.cursor.fetchall())
         except self.connection.dialect.loaded_dbapi.Error as error:  # SQLite reads while it fetches
             raise DBAPIError(sql, None, error) from error
         finally:
@@ -182,6 +182,8 @@ def translated(where: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _translate(error, where) from error
+    except PoolTimeout as error:
+        raise Retry(f"the store {where} is busy", hint="too much at once; try again") from error
 
 
 def _translate(error: DBAPIError, where: str) -> Exception:
@@ -238,14 +240,14 @@ def open_store(url: str) -> Store:
                     raise StoreUnusable(
                         f"the folder {folder} does not exist", hint="make it, or name another file"
                     )
-            engine = create_engine(
-                parsed, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}
-            )
+            waiting = {"timeout": BUSY_MS / 1000, "check_same_thread": False}
+            engine = create_engine(parsed, pool_size=16, max_overflow=48, connect_args=waiting)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
+            waiting = {"connect_timeout": 10}
             engine = create_engine(
-                parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 10}
+                parsed, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args=waiting
             )
     except NoSuchModuleError as error:
         raise BadSetting(
@@ -261,7 +263,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         f"busy_timeout={BUSY_MS}",
-        "cache_size=-65536",
+        "cache_size=-8192",
         "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
     ):

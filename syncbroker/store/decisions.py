@@ -60,16 +60,14 @@ _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping
 
 
 def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
-    """`shapes` is the caller's memory of shape texts already numbered; it is filled here."""
+    """`shapes` is the caller's memory of numbered shape texts; those that were committed before are added to it."""
     texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
     unknown = sorted(set(texts.values()) - shapes.keys())
     if unknown:
-        shapes.update(
-            {row[0]: row[1] for row in tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)}
-        )
-        for text in unknown:
-            if text not in shapes:
-                _add_shape(tx, text, shapes)
+        rows = tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)
+        shapes.update({row[0]: row[1] for row in rows})
+    new = {text: _add_shape(tx, text) for text in unknown if text not in shapes}  # gone if this is rolled back
+    numbers = {**shapes, **new} if new else shapes
     tx.insert(
         tables.decisions,
         _COLUMNS,
@@ -78,7 +76,7 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
                 d.id,
                 d.record_id,
                 d.entity,
-                shapes[texts[d.id]],
+                numbers[texts[d.id]],
                 d.run,
                 d.at,
                 d.actor,
@@ -95,15 +93,13 @@ def _shape(outcomes: Sequence[Outcome]) -> str:
     return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(pairs.items()))
 
 
-def _add_shape(tx: Tx, text: str, shapes: dict[str, int]) -> None:
+def _add_shape(tx: Tx, text: str) -> int:
     number = tx.numbers("shapes", 1)[0]
     tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
-    rows = []
-    for part in text.split(";"):
-        kind, field, times = part.split(":")
-        rows.append((kind, field, number, int(times)))
+    parts = [part.split(":") for part in text.split(";")]
+    rows = [(kind, field, number, int(times)) for kind, field, times in parts]
     tx.insert(tables.shape_outcomes, ["kind", "field", "shape", "times"], rows)
-    shapes[text] = number
+    return number
 
 
 def history(tx: Tx, record_id: str, *, limit: int = 500) -> list[Decision]:

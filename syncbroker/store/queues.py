@@ -133,6 +133,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
     `job`: the vendor's job. `refused`: values that the vendor refused for good. `review`: the review that says so.
+    `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -141,6 +142,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     job: str = ""
     refused: dict[str, Value] = {}
     review: int = 0
+    ends: bool = False
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

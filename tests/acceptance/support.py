@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a small world, and what its systems hold in a form that two runs can be compared by."""
+"""What the acceptance tests share: a small world, and what its systems hold in a form that two runs have alike."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from syncbroker.sdk.paths import get_path
 SEED = 7
 
 VOLATILE = frozenset(
-    "id createdAt updatedAt created_at updated_at created last_changed timestamp_opt timestamp_signup web_id contact_id "
-    "unique_email_id createdate lastmodifieddate hs_lastmodifieddate hs_object_id syncbroker_id external_id url "
-    "_links _metadata user_id organization_id associations".split()
+    "id createdAt updatedAt created_at updated_at created last_changed timestamp_opt timestamp_signup web_id "
+    "contact_id unique_email_id createdate lastmodifieddate hs_lastmodifieddate hs_object_id syncbroker_id "
+    "external_id url _links _metadata user_id organization_id associations".split()
 )
 """Members that are a vendor's own counting and clock, or name such ids: no two runs have them alike."""
 
@@ -38,7 +38,7 @@ def cast_only() -> World:
 
 
 def with_emails(stage: Stage, addresses: list[str]) -> dict[str, list[Any]]:
-    """Every system's records of these addresses, without what differs from run to run, in the order of the addresses."""
+    """Every system's records of these addresses, in their order, without what differs from run to run."""
     found = {}
     for system, object_ in OBJECTS.items():
         records = stage.systems[system].records(object_)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,7 @@ def end_after(stage: Stage, point: str, name: str) -> dict[str, Any]:
     process = stage.serving
     assert process is not None
     if point == "accepted":
-        scene = Scene(stage, {})
-        taken: Callable[[], bool] = lambda: any(one.fault == "hang_after" for one in stage.systems["crm"].log())
-        scene.until("the CRM has taken a create", taken)
+        Scene(stage, {}).until("the CRM has taken a create", lambda: has_taken(stage, "crm"))
         process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL
     at.unlink(missing_ok=True)
@@ -83,6 +81,11 @@ def end_after(stage: Stage, point: str, name: str) -> dict[str, Any]:
     stage.serve()
     Scene(stage, {}).settle()
     return with_emails(stage, addresses(stage, point, name))
+
+
+def has_taken(stage: Stage, system: str) -> bool:
+    """Whether a write was done whose answer is being held back."""
+    return any(one.fault == "hang_after" for one in stage.systems[system].log())
 
 
 @pytest.mark.parametrize("point", PEOPLE)

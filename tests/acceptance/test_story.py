@@ -69,7 +69,9 @@ def test_nobody_is_in_a_system_twice_who_was_there_once(story: Story, system: st
 
 def test_serve_met_no_fault_of_its_own(story: Story) -> None:
     lines = [json.loads(line) for line in Path(story.stage.folder / "broker.log").read_text().splitlines()]
-    assert [line for line in lines if line["level"] in ("error", "critical") or line["event"] == "fault"] == []
+    assert [
+        line for line in lines if line["level"] in ("error", "critical") or line["event"] == "fault"
+    ] == []
 
 
 def test_the_log_holds_neither_addresses_nor_secrets(story: Story) -> None:

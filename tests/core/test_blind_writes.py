@@ -1,4 +1,4 @@
-"""A write whose answer showed nothing leaves the order of the state before it: what was read meanwhile is read again."""
+"""A write whose answer showed nothing leaves the order of the state before it: what was read meanwhile is no news."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def read(stamp: int, begun: int, value: str, *, second: bool = False) -> Look:
 
 
 @pytest.mark.parametrize("value", ["a", "c"])
-def test_a_read_that_began_before_the_write_ended_is_made_again_when_it_contradicts_the_write(value: str) -> None:
+def test_a_read_that_began_before_the_write_ended_is_made_again_when_it_contradicts_the_write(
+    value: str,
+) -> None:
     result = observe(BLIND, read(60, 80, value), STAMPED)
     assert (result.again, result.edits) == (True, ())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import answer, cycle, deliver
+from syncbroker.engine import answer, cycle, deliver, settle
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
@@ -205,6 +205,24 @@ def test_where_the_vendor_tells_who_wrote_an_edit_after_a_lost_answer_builds_on_
     deliver.deliver_some(here.engine, "mkt", here.engine.now())
     here.edit("mkt", "p000001", city="Turku")
     until_settled(here)
+    assert cities(here) == ["Turku", "Turku"]
+    assert here.quiet() == AT_REST
+
+
+def test_an_answer_that_comes_after_others_settled_the_write_changes_nothing(world: Worlds) -> None:
+    here = opened(world)
+    here.edit("crm", "p000001", city="Oslo")
+    cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
+    sure = deliver.recheck(here.engine, deliver.claim(here.engine, "mkt", here.engine.now()))
+    source = sure[0].source
+    slow = here.engine.connectors["mkt"].write("people", [one.write for one in sure], source.paths)
+    here.clock.pass_(deliver.LEASE / 1_000_000 + 1)
+    here.sync()  # whoever else works takes the outcome for unknown, and reads
+    here.edit("crm", "p000001", city="Turku")
+    here.sync()
+    settle.receipts(here.engine, source, list(zip(sure, slow, strict=True)), here.engine.now())
+    with here.engine.store.read() as tx:
+        assert runs.counters(tx)["late_answer", "mkt", "people"] == 1
     assert cities(here) == ["Turku", "Turku"]
     assert here.quiet() == AT_REST
 

@@ -62,7 +62,9 @@ def test_a_record_seen_under_its_new_id_before_the_job_is_settled_waits_for_it(m
     assert moving.quiet() == (0, 0, 0)
 
 
-def test_a_record_that_was_taken_for_somebody_else_under_its_new_id_becomes_the_link_that_moved(moving: Rig) -> None:
+def test_a_record_that_was_taken_for_somebody_else_under_its_new_id_becomes_the_link_that_moved(
+    moving: Rig,
+) -> None:
     moving.sync()
     moving.systems["two"].edit("people", moving.ids("two")[0], {"email": "not-yet@x.example"})
     see_now(moving, "two")

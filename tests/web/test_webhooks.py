@@ -130,7 +130,7 @@ def test_what_is_not_there_is_404(web: Web, path: str) -> None:
 
 
 def test_a_system_without_webhooks_is_404(world: Rig, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    connector = type(world.engine.connectors["billing"])
+    connector = world.engine.connectors["billing"]
     monkeypatch.setattr(connector, "objects", {"firms": connector.objects["firms"]})
     assert start().signed(BODY, "/webhooks/billing").status == 404
 
@@ -231,12 +231,12 @@ def test_a_delivery_is_known_by_method_query_and_body(change: dict[str, Any], sa
 @pytest.fixture
 def secretive(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
     """A vendor that does not sign: the secret is the last part of the URL, which it checks with a GET."""
-    connector = type(web.world.engine.connectors["crm"])
+    connector = web.world.engine.connectors["crm"]
 
-    def answer_check(_self: object, delivery: Delivery) -> str | None:
+    def answer_check(delivery: Delivery) -> str | None:
         return "hello" if delivery.secret == "s3cr3t" else None
 
-    def authenticate(_self: object, delivery: Delivery) -> None:
+    def authenticate(delivery: Delivery) -> None:
         check_secret(delivery.secret, "s3cr3t")
 
     monkeypatch.setattr(connector, "answer_check", answer_check)
@@ -283,10 +283,10 @@ def test_a_url_is_handed_on_as_the_vendor_knows_and_sent_it(
 ) -> None:
     seen: list[str] = []
 
-    def authenticate(_self: object, delivery: Delivery) -> None:
+    def authenticate(delivery: Delivery) -> None:
         seen.append(delivery.url)
 
-    monkeypatch.setattr(type(world.engine.connectors["crm"]), "authenticate", authenticate)
+    monkeypatch.setattr(world.engine.connectors["crm"], "authenticate", authenticate)
     start(public_url="https://sync.example/").post(BODY, "/webhooks/crm/a%40b?q=%40x&y")
     start().post(BODY, "/webhooks/crm")
     assert seen == ["https://sync.example/webhooks/crm/a%40b?q=%40x&y", "http://broker.example/webhooks/crm"]
@@ -325,10 +325,10 @@ def test_a_full_disk_is_503_and_later_deliveries_are_taken(web: Web) -> None:
 def test_a_fault_of_a_connector_is_500_logged_without_its_text(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def authenticate(_self: object, _delivery: Delivery) -> None:
+    def authenticate(_delivery: Delivery) -> None:
         raise ValueError("ann@x.example")
 
-    monkeypatch.setattr(type(web.world.engine.connectors["crm"]), "authenticate", authenticate)
+    monkeypatch.setattr(web.world.engine.connectors["crm"], "authenticate", authenticate)
     with capture_logs() as logs:
         answer = web.signed(BODY)
         until_logged(logs, "request")

@@ -107,7 +107,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('system', 'object', 'external_id', 'entity', name='links_by_external_id')
     )
     op.create_index('links_by_record', 'links', ['record_id'], unique=False)
-    op.create_index('links_by_status', 'links', ['status', 'system', 'object'], unique=False)
+    op.create_index('links_by_status', 'links', ['status', 'system', 'object', 'n'], unique=False)
     op.create_table('mappings',
     sa.Column('version', sa.Text(), nullable=False),
     sa.Column('first_used', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),

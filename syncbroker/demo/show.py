@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -56,7 +57,7 @@ def _keep(stage: Stage, report: Report) -> None:
     try:
         if stage.serving is None:
             stage.serve()
-        beside = Path(sys.executable).with_name("syncbroker")
+        beside = Path(os.path.normpath(sys.executable)).with_name("syncbroker")
         program = str(beside) if beside.exists() else shutil.which("syncbroker") or "syncbroker"
         report.kept(stage, program)
         while stage.serving is not None and stage.serving.poll() is None:

@@ -88,6 +88,7 @@ class _Chunk:
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
         self._seen: dict[tuple[int, str], dict[str, Seen]] = {}
+        self._passed: set[int] = set()  # observations of older states: their fingerprints are not the record's
         self._keyed = {
             name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
         }
@@ -163,7 +164,8 @@ class _Chunk:
         if waits:
             return
         self.done.append(row.number)
-        self._fingerprint(source, row.sighting, external_id)
+        if row.number not in self._passed:
+            self._fingerprint(source, row.sighting, external_id)
 
     def _current_id(self, row: Waiting) -> str:
         """The external id now: renames re-point links first, so that nothing is deleted and created for a new name."""
@@ -199,10 +201,12 @@ class _Chunk:
         if seen is None:
             seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
         case = Case(source, plan, reader, s, seen)
-        if s.deleted or (s.merged_into and s.merged_into != external_id):
-            if n is not None and s.merged_into:
+        if s.deleted or s.merged_into:
+            if n is not None and external_id != s.id:  # a former id is gone; its record is known by another one
+                ws.count("former_id_gone", source.system, source.object)
+            elif n is not None and s.merged_into:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))
-                merged(ws, n, s.merged_into, survivor)
+                merged(ws, n, s.merged_into, survivor, self._key)
             elif n is not None:
                 deleted(ws, plan, n, case.cause, self._key)
             return True
@@ -224,7 +228,7 @@ class _Chunk:
         if n is None and self._graves and self._is_buried(*where, external_id):
             ws.count("tombstoned", *where)
             return False, None
-        if n is None and not case.sighting.complete:
+        if not case.sighting.complete:
             ws.count("incomplete_unlinked", *where)
             return False, None
         keys = matching.keys(plan, _values(plan, case.seen))
@@ -308,6 +312,9 @@ class _Chunk:
         ws, source = self.ws, case.source
         link, record_id = ws.link(n), ws.home[n]
         if link.status == "gone":
+            if not case.sighting.read or case.sighting.begun < link.seen:
+                ws.count("superseded", source.system, source.object)  # from before it was found to be gone
+                return True
             link = reappeared(ws, link)
         result = observe(link, case.look(), source.timing)
         if result.again:
@@ -315,12 +322,15 @@ class _Chunk:
             return False
         if result.superseded:
             ws.count("superseded", source.system, source.object, result.superseded)
+        if not result.taken:
+            self._passed.add(row.number)
         ws.put_link(result.link, record_id, case.plan.entity.name)
         self._pend(case, n)
         if result.edits:
             judge(ws, case, n, result.edits, link.consent)
-            if link.fields and any(edit.field in self._keyed[case.plan.entity.name] for edit in result.edits):
-                ws.rekey(record_id)
+        changed = {*result.confirmed, *(edit.field for edit in result.edits)}
+        if link.fields and not changed.isdisjoint(self._keyed[case.plan.entity.name]):
+            ws.rekey(record_id)
         return True
 
     def _pend(self, case: Case, n: int) -> None:

@@ -207,6 +207,7 @@ def _settle_change(
             timing=one.source.timing,
             taught=bool(history),
         )
+        settle.rekeyed(ws, one, there)
     rest = {name: value for name, value in written.items() if name not in there}
     link = observe.doubt(link, rest, ws.now + REQUEST_LIFE)
     ws.put_link(link, one.record_id, entity)

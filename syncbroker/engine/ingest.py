@@ -270,28 +270,24 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
     ]
     asked = [e for e in events if e.item is None or e.item.stamp is None or source.spec.stamp is None]
     latest = {e.new_id or e.id: e for e in asked}
-    read = read_now(engine, source, list(latest), "webhook")
+    former = {e.new_id: e.id for e in asked if e.kind == "rekeyed" and e.new_id}
+    read = read_now(engine, source, [id_ for id_ in latest if id_ not in former.values()], "webhook")
     found = []
     for one in read:
-        event = latest.get(one.id)
-        if event is None:
-            found.append(one)
-            continue
-        renamed = event.id if event.kind == "rekeyed" else ""
-        found.append(
-            replace(one, event=event.event_id or "", actor=event.actor or one.actor, renamed_from=renamed)
+        event, renamed = latest.get(one.id), former.get(one.id, "")
+        while renamed in former:  # more than once in one delivery
+            renamed = former[renamed]
+        if event is not None:
+            one = replace(one, event=event.event_id or "", actor=event.actor or one.actor)  # noqa: PLW2901
+        found.append(replace(one, renamed_from=renamed))
+    now = engine.now()
+    found += [
+        Sighting(
+            id=e.id, merged_into=e.new_id, begun=now, ended=now, via="webhook", event=e.event_id or ""
         )
-        if event.kind == "merged" and event.new_id and event.id != event.new_id:
-            found.append(
-                Sighting(
-                    id=event.id,
-                    merged_into=event.new_id,
-                    begun=one.begun,
-                    ended=one.ended,
-                    via="webhook",
-                    event=event.event_id or "",
-                )
-            )
+        for e in asked
+        if e.kind == "merged" and e.new_id and e.id != e.new_id
+    ]
     return told + found
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from syncbroker.core.plan import Plan
 from syncbroker.core.state import NOTHING, LinkState
+from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records
 from syncbroker.store.decisions import Cause, Outcome
@@ -47,7 +48,8 @@ def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None
             system=link.system,
             body={"why": why},
         )
-        ws.put_link(replace(link, status="gone", review=review), record_id, plan.entity.name)
+        gone = replace(link, status="gone", review=review, seen=max(link.seen, cause.at))
+        ws.put_link(gone, record_id, plan.entity.name)
         ws.add(
             record_id,
             Outcome(
@@ -69,12 +71,27 @@ def end(ws: Workspace, n: int, policy: str, key: bytes) -> None:
     """End a link as detach, propagate or recreate say. Detach and propagate leave a tombstone."""
     record_id = ws.home[n]
     link = ws.drop_link(n)
+    _promote(ws, record_id, link)
     if policy == "recreate":
         records.lift(ws.tx, [(link.system, link.object, records.digest(key, "record", record_id))])
     else:
         bury(ws, link, record_id, key, policy)
     if policy == "propagate":
         propagate(ws, record_id)
+
+
+def _promote(ws: Workspace, record_id: str, ended: LinkState) -> None:
+    """The next of a system's links to the record takes the place of one that ended; it is looked at anew."""
+    if not ended.primary:
+        return
+    for link in ws.records[record_id].links:
+        if link.system == ended.system and link.status == "live" and not link.primary:
+            reader = ws.plan(record_id).readers[link.system]
+            held = held_sighting(ws.engine, reader, link, reader.fields)
+            fresh = replace(link, primary=True, fields={}, order=0, seen=0, since=0, ours=())
+            ws.put_link(fresh, record_id, ws.records[record_id].entity)
+            queues.stage(ws.tx, queues.LIVE, link.system, link.object, [replace(held, via="read")])
+            return
 
 
 def propagate(ws: Workspace, record_id: str) -> None:
@@ -157,14 +174,22 @@ def renamed(ws: Workspace, n: int, old: str, new: str, twin: int | None) -> None
     ws.count("renamed", link.system, link.object)
 
 
-def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None) -> None:
-    """The vendor merged the record into another one, whose id stands for both from now on."""
+def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None, key: bytes) -> None:
+    """The vendor merged the record into another one, whose id stands for both from now on.
+
+    Where the two are links of different records of ours, the one that loses its link is not created there again.
+    """
     link = ws.link(n)
     old = str(link.external_id)
     if survivor_link is None or survivor_link == n:
         renamed(ws, n, old, survivor, None)
         return
     ws.close(link.review, "merged at the vendor")
+    home = ws.home.get(n)
     ws.drop_link(n)
+    if home is not None:
+        _promote(ws, home, link)
+        if ws.home.get(survivor_link) != home:
+            bury(ws, link, home, key, "merged")
     records.repoint_aliases(ws.tx, link.system, link.object, old, survivor)
     ws.count("merged_at_vendor", link.system, link.object)

@@ -5,7 +5,7 @@ Nothing here calls a vendor to change anything; it reads, and writes down what i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from syncbroker.core import observe
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.state import LinkState
-from syncbroker.core.types import Micros, Receipt, Write
+from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references
@@ -262,7 +262,14 @@ def confirmed(
             records.save_aliases(ws.tx, [(*key[:2], alias, key[2]) for alias in shown.aliases])
     if one.write.op == "create":
         ws.linked.append((one.source.system, entity, str(external_id)))
+    rekeyed(ws, one, written)
     queues.wake(ws.tx, *key[:2], [key[2], str(one.link.external_id)])
+
+
+def rekeyed(ws: Workspace, one: Claim, written: Mapping[str, Value]) -> None:
+    """A link that holds another value of a match key now is no longer found by the former one."""
+    if one.write.op == "update" and any(name in written for name, _ in one.plan.keyed.values()):
+        ws.rekey(one.record_id)
 
 
 def _other_link(ws: Workspace, one: Claim, external_id: str) -> int | None:

@@ -212,7 +212,7 @@ def drop_outbox(tx: Tx, links: Sequence[int]) -> None:
 def wake_waiting(tx: Tx, system: str) -> None:
     """Something new is linked in a system: writes that waited to refer to it may go."""
     o = tables.outbox.c
-    waiting = (o.system == system) & (o.state == "waiting") & (o.op == "update")
+    waiting = (o.system == system) & (o.state == "waiting")
     tx.run(tables.outbox.update().where(waiting).values(state="due", due=0))
 
 

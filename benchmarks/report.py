@@ -1,7 +1,8 @@
 """From measurements to ratios, and from ratios to the lines that the design wants reached.
 
-A ratio is taken within a round, of CPU seconds (the process and, where it can be seen, the database server), and its
-median over the rounds is what counts; the same of wall seconds stands beside it.
+A ratio is taken within a round; what counts is its median over the rounds. Once it is taken of CPU seconds (of the
+process and, where it can be seen, of the database server), which a busy machine disturbs least, and once of wall
+seconds, which hold what waiting for the disk costs.
 """
 
 from __future__ import annotations
@@ -80,13 +81,17 @@ def _line(results: Results, line: Line) -> dict[str, Any]:
 def _bounded(
     work: str, against: str, sense: str, bound: float, measured: float, wall: float
 ) -> dict[str, Any]:
+    def reached(number: float) -> bool:
+        return number >= bound if sense == ">=" else number <= bound
+
     return {
         "work": work,
         "against": against,
         "target": f"{sense} {bound:g}",
-        "measured": round(measured, 3),
+        "cpu": round(measured, 3),
+        "reached": reached(measured),
         "wall": round(wall, 3),
-        "reached": measured >= bound if sense == ">=" else measured <= bound,
+        "reached_by_wall": reached(wall),
     }
 
 
@@ -132,13 +137,16 @@ def text(whole: Mapping[str, Any]) -> str:
 
 
 def _lines(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = ["| work | against | target | measured | by wall | reached |", "|---|---|---|---|---|---|"]
-    for line in lines:
-        reached = "yes" if line["reached"] else "no"
-        rows.append(
-            f"| {line['work']} | {line['against']} | {line['target']} | {_short(line['measured'])} "
-            f"| {_short(line['wall'])} | {reached} |"
-        )
+    words = {True: "yes", False: "no"}
+    rows = [
+        "| work | against | target | by CPU | reached | by wall | reached |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {line['work']} | {line['against']} | {line['target']} | {_short(line['cpu'])} | {words[line['reached']]} "
+        f"| {_short(line['wall'])} | {words[line['reached_by_wall']]} |"
+        for line in lines
+    ]
     return rows
 
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('system', 'object', 'external_id'),
     sqlite_with_rowid=False
     )
+    op.create_index('aliases_by_now', 'aliases', ['system', 'object', 'now'], unique=False)
     op.create_table('breakers',
     sa.Column('system', sa.Text(), nullable=False),
     sa.Column('failures', sa.Integer(), nullable=False),
@@ -258,5 +259,6 @@ def downgrade() -> None:
     op.drop_table('cursors')
     op.drop_table('counters')
     op.drop_table('breakers')
+    op.drop_index('aliases_by_now', table_name='aliases')
     op.drop_table('aliases')
     # ### end Alembic commands ###

@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from syncbroker.core.mapping import MatchRule
 from syncbroker.core.plan import Plan
 from syncbroker.core.types import Value
 
 Key = str
-"""`rule number|key text|key text...` of one match rule; equal keys of one entity are a hit."""
+"""`field,field...|key text|key text...` of one match rule; equal keys of one entity are a hit.
+
+It names the fields and not the rule's place, so that keys outlive a change of other rules.
+"""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -42,16 +46,16 @@ def key_values(plan: Plan, value_of: Callable[[str], Value]) -> dict[str, Value]
 def keys(plan: Plan, values: Mapping[str, Value]) -> list[Key]:
     """One key per match rule whose fields all have values, in rule order. `values` by member field."""
     found = []
-    for n, rule in enumerate(plan.entity.match):
+    for rule in plan.entity.match:
         parts = [plan.spec_key(name, values.get(name)) for name in rule.on]
         if all(parts):
-            found.append(key_of(n, [str(part) for part in parts]))
+            found.append(key_of(rule, [str(part) for part in parts]))
     return found
 
 
-def key_of(n: int, parts: Sequence[str]) -> Key:
-    """The key of rule number `n` for these texts; with fewer than the rule has fields, how its keys begin."""
-    return "|".join([str(n), *(part.replace("\\", "\\\\").replace("|", "\\p") for part in parts)])
+def key_of(rule: MatchRule, parts: Sequence[str]) -> Key:
+    """The key of a rule for these texts; with fewer than the rule has fields, how its keys begin."""
+    return "|".join([",".join(rule.on), *(part.replace("\\", "\\\\").replace("|", "\\p") for part in parts)])
 
 
 def match(plan: Plan, found: Sequence[Key], hits: Mapping[Key, Sequence[str]]) -> Match:
@@ -60,7 +64,8 @@ def match(plan: Plan, found: Sequence[Key], hits: Mapping[Key, Sequence[str]]) -
         records = sorted(set(hits.get(key, ())))
         if not records:
             continue
-        rule = plan.entity.match[int(key.split("|", 1)[0])]
+        fields = tuple(key.split("|", 1)[0].split(","))
+        rule = next(one for one in plan.entity.match if one.on == fields)
         name = ", ".join(rule.on)
         if len(records) == 1 and rule.then == "link":
             return Match(records[0], rule=name, line=rule.line)

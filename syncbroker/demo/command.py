@@ -39,11 +39,14 @@ def demo(
         os.environ["NO_COLOR"] = "1"
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="syncbroker-demo-"))
-    went_well = False
+    failed = False
     try:
-        went_well = show.show(place, seed, size, keep=keep, colour=not no_color)
+        failed = not show.show(place, seed, size, keep=keep, colour=not no_color)
+    except Exception:
+        failed = True
+        raise
     finally:
-        if folder is None and (went_well or not any(place.iterdir())):
+        if folder is None and not failed:  # after a failure there is something to look into
             shutil.rmtree(place, ignore_errors=True)
-    if not went_well:
+    if failed:
         raise typer.Exit(1)

@@ -199,7 +199,7 @@ def recover(engine: Engine) -> Summary:
     summary = Summary()
     if engine.store.single:
         with engine.store.write() as tx:
-            queues.expire_claims(tx)
+            queues.expire_claims(tx, engine.mapping.systems)
     for result in ingest.recover(engine):
         decided = decide.decide(engine, result.run)
         summary.kinds.update(decided.kinds)

@@ -400,6 +400,7 @@ def rederive(engine: Engine, entity: str, progress: Callable[[int], None] = lamb
             ws.load(ids)
             for id_ in ids:
                 ws.touch(id_)
+                ws.read_anew(id_)
                 for link in ws.records[id_].links:
                     if link.rules != ws.plan(id_).version:
                         ws.put_link(link, id_, entity)

@@ -141,14 +141,10 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
 
 def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
     record_id = ws.home.get(row.link)
-    if record_id is None:
-        ws.outbox[row.link] = None
-        ws.count("withdrawn", row.system, row.object)
-        return None
-    plan, link = ws.plan(record_id), ws.link(row.link)
-    reader = plan.readers.get(row.system)
+    plan = ws.engine.plans.get(ws.records[record_id].entity) if record_id is not None else None
+    reader = plan.readers.get(row.system) if plan is not None else None
     source = ws.engine.sources.get((row.system, row.object))
-    if reader is None or source is None:
+    if record_id is None or plan is None or reader is None or source is None:
         ws.outbox[row.link] = None
         ws.count("withdrawn", row.system, row.object)
         return None
@@ -169,6 +165,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
                 ws.touch(record_id)
             return None
     key = str(uuid7())
+    link = ws.link(row.link)
     push = Push(values=values, key=key, based_on=link.order if source.spec.stamp is not None else link.seen)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
@@ -196,9 +193,10 @@ def _externals(ws: Workspace, system: str, rows: Iterable[Row]) -> dict[str, str
     wanted: set[str] = set()
     for row in rows:
         record_id = ws.home.get(row.link)
-        if record_id is None:
+        plan = ws.engine.plans.get(ws.records[record_id].entity) if record_id is not None else None
+        if record_id is None or plan is None:
             continue
-        for name, one in ws.plan(record_id).fields.items():
+        for name, one in plan.fields.items():
             if any(member.spec.entity for member in one.members):
                 value = ws.records[record_id].golden.get(name)
                 members = (

@@ -103,12 +103,12 @@ def _begins(tx: Tx, column: ColumnElement[str], start: str) -> ColumnElement[boo
 def _by_key(tx: Tx, plan: Plan, text: str) -> list[str]:
     """Rules with several fields are found by their first ones alone: their keys begin with these."""
     k, found = tables.match_keys.c, dict[str, None]()
-    for n, rule in enumerate(plan.entity.match):
+    for rule in plan.entity.match:
         parts = [part.strip() for part in text.split(",")] if len(rule.on) > 1 else [text]
         keys = [_key(plan, name, part) for name, part in zip(rule.on, parts, strict=False)]
         if len(parts) > len(rule.on) or not all(keys):
             continue
-        start = key_of(n, keys)
+        start = key_of(rule, keys)
         whole = len(keys) == len(rule.on)
         query = select(k.record_id).distinct().where(k.entity == plan.entity.name)
         query = query.where(k.key == start if whole else _begins(tx, k.key, f"{start}|"))

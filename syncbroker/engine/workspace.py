@@ -12,9 +12,9 @@ from typing import Any
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
-from syncbroker.core import fanout
+from syncbroker.core import fanout, values
 from syncbroker.core.match import Key, key_values, keys
-from syncbroker.core.plan import Plan
+from syncbroker.core.plan import Field, Plan
 from syncbroker.core.state import Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
@@ -66,8 +66,10 @@ class Workspace:
         records.lock(self.tx, wanted)
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)
-            self._before[id_] = Record(id_, record.entity, dict(record.golden), dict(record.by_number))
+            before = Record(id_, record.entity, dict(record.golden), dict(record.by_number))
+            self._before[id_] = before
             self.records[id_] = refresh(plan, record) if plan else record
+            self._dirty.update(n for n, link in record.by_number.items() if link is not before.by_number[n])
             self.home.update(dict.fromkeys(record.by_number, id_))
             self.stored.update(record.by_number)
 
@@ -223,6 +225,11 @@ class Workspace:
         for key in found:
             self.local_keys.setdefault((entity, key), set()).add(record_id)
 
+    def read_anew(self, record_id: str) -> None:
+        """The rules of matching may have changed: every key that the record has now is written."""
+        entity = self.records[record_id].entity
+        self.add_keys(record_id, entity, record_keys(self.plan(record_id), self.records[record_id]))
+
     def rekey(self, record_id: str) -> None:
         """The record's keys may have changed in any way: they are worked out anew."""
         self._rekeyed.add(record_id)
@@ -330,17 +337,22 @@ def record_keys(plan: Plan, record: Record) -> set[Key]:
 def refresh(plan: Plan, record: Record) -> Record:
     """Canonical values under today's rules: a mapping change or a new release may read the same raw differently.
 
-    References keep the record they lead to; they do not depend on the text of the rules.
+    References keep the record they lead to; they do not depend on the text of the rules. What can be read only under
+    one of the two sets of rules stays as it is, for the next read to judge; a golden value of another form goes, and
+    the field meets for the first time again.
     """
     if all(link.rules in (plan.version, "") for link in record.links):
         return record
+    for name in list(record.golden):
+        if name not in plan.fields or not _fits(plan.fields[name], record.golden[name]):
+            del record.golden[name]
     for link in record.links:
         reader = plan.readers.get(link.system)
         if reader is None or link.rules in (plan.version, ""):
             continue
         states = {}
         for name, state in link.fields.items():
-            if name not in reader.fields:
+            if name not in reader.fields or (state.met and name not in record.golden):
                 continue
             if any(one.spec.entity for one in reader.fields[name]):
                 states[name] = state
@@ -349,8 +361,26 @@ def refresh(plan: Plan, record: Record) -> Record:
             if not isinstance(raws, list) or len(raws) != len(reader.fields[name]):
                 continue  # the group has other members now; the next read sees it for the first time
             seen = reader.see(name, raws, {})
-            states[name] = replace(state, value=seen.value, invalid=seen.invalid, equivalent=None)
+            if not (state.invalid or seen.invalid) and seen.value != state.value:
+                ignored = (seen.value,) if state.ignored == (state.value,) else state.ignored
+                state = replace(state, value=seen.value, equivalent=None, ignored=ignored)  # noqa: PLW2901
+            states[name] = state
         record.by_number[link.n] = replace(link, fields=states, rules=plan.version)
-    for name in [name for name in record.golden if name not in plan.fields]:
-        del record.golden[name]
     return record
+
+
+def _fits(field: Field, golden: Golden) -> bool:
+    """Whether a golden value of former rules still is one."""
+    for value in (golden.value, *(golden.frozen or {}).values()):
+        members = (value,) if field.single else value or (None,) * len(field.members)
+        if not isinstance(members, tuple) or len(members) != len(field.members):
+            return False
+        for rule, member in zip(field.members, members, strict=True):
+            if member is None or rule.spec.entity:
+                continue
+            try:
+                if values.canonical(rule.spec, values.render(rule.spec, member)) != member:
+                    return False
+            except (ValueError, ArithmeticError):  # a value of another type
+                return False
+    return True

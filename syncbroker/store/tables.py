@@ -73,6 +73,7 @@ aliases = Table(
     Column("object", Text, primary_key=True),
     Column("external_id", Text, primary_key=True),
     Column("now", Text, nullable=False),
+    Index("aliases_by_now", "system", "object", "now"),  # a record that gets another id once more
     sqlite_with_rowid=False,
 )
 

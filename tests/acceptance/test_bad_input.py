@@ -103,11 +103,10 @@ def test_a_full_disk_is_told_and_nothing_is_lost(stage: Stage, monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(stage, "program", [sys.executable, "-c", FULL_DISK])
             is_told(stage.run("sync"), 1, "full.db is full", "free some space")
-        done = stage.run("sync", "--json")
-    is_told(done, 0)
-    found = json.loads(done.out)
-    known = sum(len(rows) for rows in stage.world.systems["crm"].values())
-    assert found["links"]["crm"] + found["reviews"]["match"] == known
+        done = stage.work()
+    assert not done.failed
+    assert done.seen["crm"] == 2 * sum(len(rows) for rows in stage.world.systems["crm"].values())
+    assert (done.kinds["created"] > 0, done.kinds["linked"] > 0) == (True, True)
 
 
 def test_a_vendor_that_answers_nonsense_or_refuses_the_key_stops_no_other(stage: Stage) -> None:
@@ -170,9 +169,8 @@ def test_a_value_that_means_nothing_becomes_a_question_and_is_not_spread(serving
     scene.edit("crm", "jonas", {"phone": "555-1234"})
     review = scene.review("jonas", "invalid", "phone")
     scene.settle()
+    assert review.body["raw"] == "555-1234"
     assert scene.held("support", "jonas", "phone") == before
-    shown = serving.run("review", "show", str(review.id))
-    is_told(shown, 0, "555-1234", "--choose keep")
 
 
 def deliveries(stage: Stage) -> dict[str, int]:

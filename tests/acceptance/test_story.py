@@ -33,8 +33,7 @@ class Story(NamedTuple):
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     world = build_world(SEED, 60)
     with raised(tmp_path_factory.mktemp("story"), world) as stage:
-        made = stage.run("db", "upgrade")
-        assert made.code == 0, made.err
+        stage.make_store()
         people, told = everybody(stage), {}
         for act in ACTS:
             if act.serving and stage.serving is None:

@@ -96,7 +96,7 @@ def test_a_group_of_one_is_a_field_of_its_own_value() -> None:
     alone = plan(rule("prefer", name="city", group="home"), match=(MatchRule(on=("city",)),))
     assert alone.readers["crm"].read({"city": "Bonn"}, True, {})["home"].value == "Bonn"
     assert flat(alone, {"home": "Bonn"}) == {"city": "Bonn"}
-    assert keys(alone, key_values(alone, {"home": "Bonn"}.get)) == ["0|bonn"]
+    assert keys(alone, key_values(alone, {"home": "Bonn"}.get)) == ["city|bonn"]
 
 
 REFERS = plan(rule("prefer", type=Type.REFERENCE, entity="company"))

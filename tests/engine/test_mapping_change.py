@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import cycle, deliver
+from syncbroker.engine import cycle, decide, deliver
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
@@ -169,29 +169,40 @@ def test_another_match_rule_finds_the_records_that_are_there_already(any_world: 
     assert [len(record.links) for record in here.records()] == [2]
 
 
+class Killed(BaseException):
+    """kill -9, as near as one process can come to it."""
+
+
+def die(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
 def test_a_mapping_change_that_dies_half_way_is_finished_by_whoever_comes_next(
     world: Worlds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = world(FIELDS, {"crm": [ANN], "mkt": [ANN | {"city": "Bonn"}]}, entity=None)
+    here = world(FIELDS, {"crm": [ANN], "mkt": []})
     here.sync()
-    text = FIELDS.replace("policy: prefer", "policy: enforce").replace("[crm, mkt]", "mkt")
-    from syncbroker.engine import decide
-
-    class KilledError(BaseException):
-        """kill -9."""
-
-    def die(*_: Any, **__: Any) -> None:
-        raise KilledError
-
     with monkeypatch.context() as patch:
         patch.setattr(decide, "rederive", die)
-        with pytest.raises(KilledError):
-            remap(here, FIELDS.replace("mkt: city}", "mkt: {field: city, direction: pull}}"), create="always")
-    here.systems["mkt"]._live["people"].clear()
-    assert text
+        with pytest.raises(Killed):
+            remap(here, FIELDS, create="always")
     cycle.activate(here.engine)
-    with here.engine.store.read() as tx:
-        assert runs.to_derive(tx) == {}
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("mkt") == ["ann@x.example"]
+
+
+@pytest.mark.parametrize("rule", ["type: integer", "type: date, transform: epoch_seconds", "type: money"])
+def test_a_field_of_another_type_meets_for_the_first_time_again(world: Worlds, rule: str) -> None:
+    text = FIELDS + "  size: {type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size, mkt: size}}\n"
+    here = world(text, {"crm": [ANN | {"size": "12345"}], "mkt": [ANN]})
+    here.sync()
+    assert here.golden("size") == ["12345"]
+    remap(here, text.replace("type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size", f"{rule}, authority: [crm, mkt], policy: prefer, systems: {{crm: size"))
+    assert here.golden("size") == [None]
+    here.sync()
+    assert here.golden("size") not in ([None], ["12345"])
+    assert here.held("crm", "size") == ["12345"]
+    assert here.quiet() == AT_REST
 
 
 def test_a_group_that_loses_a_member_is_read_anew(world: Worlds) -> None:

@@ -1,0 +1,197 @@
+"""Every question that a command asks the store is answered through an index: nothing reads a big table from end to end.
+
+The statements are those that SQLite really was given while the command ran; without statistics its plan depends on the
+tables and indexes alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from syncbroker.engine import answer, cycle, explain, find, status
+from syncbroker.store import decisions, queues, records, runs, tables
+from syncbroker.store.database import Store
+from tests.support.rig import Rig
+from tests.support.three import three
+
+SMALL = {"meta", "sequences", "mappings", "cursors", "breakers", "counters", "shapes", "shape_outcomes"}
+BIG = {table.name for table in tables.metadata.tables.values()} - SMALL
+
+Command = Callable[[Rig], object]
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[dict[str, Any]]:
+    """SQL text -> parameters of every statement while the block runs."""
+    found: dict[str, Any] = {}
+
+    def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
+        found[sql] = parameters[0] if many else parameters
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+def scans(store: Store, found: dict[str, Any]) -> list[str]:
+    """"table: statement" for every statement that reads a big table from end to end."""
+    bad = []
+    with store.read() as tx:
+        for sql, parameters in found.items():
+            if not sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
+                continue
+            names = aliases(sql)
+            for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters):
+                scanned = re.match(r"SCAN (\w+)", row[3])
+                if " WHERE " not in sql and "LIMIT" in sql and " BY " not in sql.replace("ORDER BY", "", 1):
+                    continue  # the first or last few by their primary key
+                if scanned and names.get(scanned[1], scanned[1]) in BIG:
+                    bad.append(f"{row[3]}: {' '.join(sql.split())}")
+    return bad
+
+
+def aliases(sql: str) -> dict[str, str]:
+    return {alias: name for name, alias in re.findall(r"(?:FROM|JOIN)\s+(\w+)\s+(?:AS\s+)?(\w)\b", sql, re.I)}
+
+
+@pytest.fixture
+def world(tmp_path: Path, sqlite_url: str) -> Iterator[Rig]:
+    with three(tmp_path, sqlite_url) as made:
+        yield made
+
+
+def edited_sync(world: Rig) -> None:
+    world.edit("marketing", "p000001", email="new@x.example", name="Ann New")
+    world.edit("crm", "p000002", name="Bob New")
+    world.systems["crm"].insert("people", {"email": "eve@x.example"})
+    world.sync()
+
+
+def deleted_sweep(world: Rig) -> None:
+    world.systems["marketing"].remove("people", "p000001")
+    world.sweep()
+
+
+def renamed(world: Rig) -> None:
+    now = world.clock()
+    sighting = queues.Sighting(
+        id="p000099", renamed_from="p000001", stamp=now, begun=now, ended=now, fields={"email": "ann@x.example"}
+    )
+    with world.engine.store.write() as tx:
+        queues.stage(tx, queues.LIVE, "crm", "people", [sighting])
+    cycle.settle(world.engine, cycle.Summary())
+
+
+def delivered(world: Rig) -> None:
+    body = b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "changed", "at": 1, "record": null, "into": null}]'
+    with world.engine.store.write() as tx:
+        queues.store_delivery(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
+    cycle.receive_all(world.engine)
+    cycle.settle(world.engine, cycle.Summary())
+    cycle.due(world.engine)
+
+
+def answered(world: Rig) -> None:
+    review = next(one for one in world.reviews() if one.kind == "conflict")
+    answer.answer(world.engine, review.id, "crm", "pat")
+
+
+def explained(world: Rig) -> None:
+    for name in ("ann@x.example", "crm:p000001"):
+        found = find.find(world.engine, "person", name)
+        explain.explain(world.engine, found[0])
+    find.find(world.engine, "person", "01a2072c")
+
+
+def searched(world: Rig) -> None:
+    with world.engine.store.read() as tx:
+        decisions.search(tx)
+        decisions.search(tx, kind="adopted")
+        decisions.search(tx, field="email")
+        decisions.search(tx, kind="adopted", field="email")
+        decisions.search(tx, run=1)
+        decisions.search(tx, before=5)
+        decisions.by_number(tx, 1)
+        decisions.last_id(tx)
+        decisions.history(tx, "some-id")
+
+
+def listed(world: Rig) -> None:
+    with world.engine.store.read() as tx:
+        decisions.waiting(tx)
+        decisions.waiting(tx, kind="conflict")
+        decisions.waiting(tx, record_id="some-id")
+        decisions.review(tx, 1)
+
+
+def recovered(world: Rig) -> None:
+    cycle.recover(world.engine)
+    cycle.activate(world.engine)
+
+
+def remapped(world: Rig) -> None:
+    world.remap((world.folder / "person.yaml").read_text().replace("policy: prefer", "policy: latest"))
+
+
+def lifted(world: Rig) -> None:
+    answer.lift(world.engine, "crm", "people", "p000001", "pat")
+
+
+COMMANDS: dict[str, Command] = {
+    "sync, nothing new": lambda world: world.sync(),
+    "sync, edits": edited_sync,
+    "sweep, nothing new": lambda world: world.sweep(),
+    "sweep, a deletion": deleted_sweep,
+    "a rename": renamed,
+    "a webhook": delivered,
+    "review resolve": answered,
+    "review list and show": listed,
+    "explain": explained,
+    "decisions": searched,
+    "recover": recovered,
+    "a mapping change": remapped,
+    "lift": lifted,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_no_command_reads_a_big_table_from_end_to_end(world: Rig, command: Command) -> None:
+    with statements(world.engine.store) as found:
+        command(world)
+    assert found
+    assert scans(world.engine.store, found) == []
+
+
+def test_status_counts_over_indexes_alone(world: Rig) -> None:
+    with statements(world.engine.store) as found:
+        status.status(world.engine)
+    keyed = re.compile("USING COVERING INDEX|^SCAN pending_references:")  # a table that is its primary key
+    assert [line for line in scans(world.engine.store, found) if not keyed.search(line)] == []
+
+
+def test_the_plans_are_looked_at(world: Rig) -> None:
+    """The proof that a scan would be seen."""
+    with statements(world.engine.store) as found, world.engine.store.read() as tx:
+        tx.connection.exec_driver_sql("SELECT body FROM decisions d WHERE actor = 'x'").fetchall()
+        tx.run(tables.links.select().where(tables.links.c.state == "x")).all()
+    assert len(scans(world.engine.store, found)) == 2
+
+
+def test_a_lookup_of_many_values_probes_once_for_each(world: Rig) -> None:
+    with statements(world.engine.store) as found, world.engine.store.read() as tx:
+        records.by_external_id(tx, "crm", "people", ["p000001", "p000002"])
+        records.load(tx, ["a", "b"])
+        records.by_keys(tx, "person", ["email|a", "email|b"])
+        records.resolve_aliases(tx, "crm", "people", ["x"])
+        records.buried(tx, "crm", "people", ["x"])
+        runs.first_reads(tx)
+    assert scans(world.engine.store, found) == []

@@ -5,7 +5,9 @@ from alembic import context
 from syncbroker.store.tables import metadata
 
 connection = context.config.attributes["connection"]
-if connection.dialect.name == "postgresql":  # two upgrades at once wait for each other, and nobody waits for ever
+if (
+    connection.dialect.name == "postgresql"
+):  # two upgrades at once wait for each other, and nobody waits for ever
     connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203948)")
 context.configure(connection=connection, target_metadata=metadata, compare_type=True, render_as_batch=False)

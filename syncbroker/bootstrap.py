@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from syncbroker.core.mapping import Mapping as MappingRules
 from syncbroker.core.mapping import SystemRules
@@ -124,4 +124,5 @@ def _connector(
         now=now,
         url=system.url,
     )
-    return Guarded(kind(account), system.name)
+    # the protocol speaks of classes, whose tables are class variables; this one passes an instance's on
+    return cast("Connector", Guarded(kind(account), system.name))

@@ -165,7 +165,8 @@ class Report:
 def decided(name: str, step: Step) -> str:
     """What was decided about whom, because of what, and by which rule."""
     what = f"{step.kind} {step.field}".strip()
-    source = f" from {step.system}" if step.system and step.kind != "resolved_by_person" else ""
+    where = "from" if step.field else "in"
+    source = f" {where} {step.system}" if step.system and step.kind != "resolved_by_person" else ""
     by = f", by {step.actor}" if step.kind == "resolved_by_person" else ""
     place = f" ({step.place})" if step.place else ""
     via = {"webhook": ", told by webhook", "poll": ", found by poll", "sweep": ", found by sweep"}.get(

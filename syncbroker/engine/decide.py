@@ -88,7 +88,9 @@ class _Chunk:
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
         self._seen: dict[tuple[int, str], dict[str, Seen]] = {}
-        self._passed: set[int] = set()  # observations of older states: their fingerprints are not the record's
+        self._passed: set[int] = (
+            set()
+        )  # observations of older states: their fingerprints are not the record's
         self._keyed = {
             name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
         }
@@ -202,7 +204,9 @@ class _Chunk:
             seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
         case = Case(source, plan, reader, s, seen)
         if s.deleted or s.merged_into:
-            if n is not None and external_id != s.id:  # a former id is gone; its record is known by another one
+            if (
+                n is not None and external_id != s.id
+            ):  # a former id is gone; its record is known by another one
                 ws.count("former_id_gone", source.system, source.object)
             elif n is not None and s.merged_into:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))

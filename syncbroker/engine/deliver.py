@@ -155,7 +155,9 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
         owed = fanout.owed(plan, ws.records[record_id])
         wanted = owed.creates.get(row.system, {}) if row.op == "create" else owed.updates.get(row.link, {})
         values, raw = _render(reader, wanted, externals)
-        if row.op == "create" and any(plan.fields[name].rule.required for name in wanted if name not in values):
+        if row.op == "create" and any(
+            plan.fields[name].rule.required for name in wanted if name not in values
+        ):
             values = {}
         if not values:
             if wanted:  # only references to what this system does not have yet: `wake_waiting` when it has

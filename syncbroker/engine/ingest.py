@@ -282,9 +282,7 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
         found.append(replace(one, renamed_from=renamed))
     now = engine.now()
     found += [
-        Sighting(
-            id=e.id, merged_into=e.new_id, begun=now, ended=now, via="webhook", event=e.event_id or ""
-        )
+        Sighting(id=e.id, merged_into=e.new_id, begun=now, ended=now, via="webhook", event=e.event_id or "")
         for e in asked
         if e.kind == "merged" and e.new_id and e.id != e.new_id
     ]

@@ -139,9 +139,7 @@ def withhold(ws: Workspace, record_id: str, edited: int) -> None:
     place = ws.engine.place(plan, plan.readers[link.system].rule.line)
     ws.add(
         record_id,
-        Outcome(
-            kind="delete_queued", system=link.system, link=edited, place=place, why=why, review=review
-        ),
+        Outcome(kind="delete_queued", system=link.system, link=edited, place=place, why=why, review=review),
     )
 
 

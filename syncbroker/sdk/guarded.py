@@ -116,7 +116,8 @@ class Guarded:
                 met.add(page.resume)
 
     def _item(self, item: Item) -> Item:
-        if not (isinstance(item.id, str) and item.id) or "\0" in item.id or item.merged_into == "":
+        id_: object = item.id  # msgspec does not check what a struct is made with
+        if not isinstance(id_, str) or not id_ or "\0" in id_ or item.merged_into == "":
             raise self._fault("gave a record without a usable id")
         if item.stamp is not None and not 0 <= item.stamp < LARGEST:
             raise self._fault("gave a record with a version that cannot be")

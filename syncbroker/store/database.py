@@ -154,7 +154,13 @@ class Store:
         path = self.engine.url.database
         if self.engine.dialect.name != "sqlite" or not path or path == ":memory:" or self._lock is not None:
             return
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreUnusable(
+                f"the lock file {path}.lock cannot be opened: {error.strerror}",
+                hint="check the permissions of the file and folder",
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -66,7 +66,9 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
     if unknown:
         rows = tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)
         shapes.update({row[0]: row[1] for row in rows})
-    new = {text: _add_shape(tx, text) for text in unknown if text not in shapes}  # gone if this is rolled back
+    new = {
+        text: _add_shape(tx, text) for text in unknown if text not in shapes
+    }  # gone if this is rolled back
     numbers = {**shapes, **new} if new else shapes
     tx.insert(
         tables.decisions,
@@ -94,7 +96,9 @@ def _shape(outcomes: Sequence[Outcome]) -> str:
 
 
 def _add_shape(tx: Tx, text: str) -> int:
-    number = tx.numbers("shapes", 1)[0]
+    number = tx.numbers("shapes", 1)[0]  # whoever adds one at the same time waits here
+    if others := tx.lookup(tables.shapes, ["id"], "outcomes", [text]):
+        return int(others[0][0])
     tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
     parts = [part.split(":") for part in text.split(";")]
     rows = [(kind, field, number, int(times)) for kind, field, times in parts]

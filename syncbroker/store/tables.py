@@ -63,7 +63,9 @@ links = Table(
     Column("state", Text, nullable=False),
     UniqueConstraint("system", "object", "external_id", "entity", name="links_by_external_id"),
     Index("links_by_record", "record_id"),
-    Index("links_by_status", "status", "system", "object", "n"),  # status counts; what waits; whom a sweep missed
+    Index(
+        "links_by_status", "status", "system", "object", "n"
+    ),  # status counts; what waits; whom a sweep missed
 )
 
 aliases = Table(

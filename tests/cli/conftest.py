@@ -146,7 +146,7 @@ def installed(folder: Path) -> str:
 def world(
     tmp_path: Path,
     sqlite_url: str,
-    toy_registry: None,  # noqa: ARG001  # it only has to be there
+    toy_registry: None,  # it only has to be there
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     compiled: dict[str, str],

@@ -65,7 +65,7 @@ def test_every_order_of_arrivals_with_pushes_between_ends_in_the_same_state(
 
 @pytest.mark.parametrize("timing", TIMINGS.values(), ids=TIMINGS)
 def test_every_step_of_two_pushes_may_be_interleaved_with_three_arrivals(timing: Timing) -> None:
-    """crm and sup are written to, one step at a time, while all three edits arrive in every order."""
+    """Crm and sup are written to, one step at a time, while all three edits arrive in every order."""
     steps = ("claim", "recheck", "write", "answer")
     for order in permutations(SYSTEMS):
         for cuts in product(range(5), repeat=2):
@@ -166,11 +166,26 @@ def test_an_owner_that_rewrites_our_value_does_not_edit_it() -> None:
 # ---------------------------------------------------------------------------------- any world whatever
 
 
-ACTS = ("edit", "arrive", "arrive", "claim", "recheck", "write", "answer", "push", "lose", "travel", "land", "settle")
+ACTS = (
+    "edit",
+    "arrive",
+    "arrive",
+    "claim",
+    "recheck",
+    "write",
+    "answer",
+    "push",
+    "lose",
+    "travel",
+    "land",
+    "settle",
+)
 
 
 def acts(values: list[Value]) -> st.SearchStrategy[Any]:
-    one = st.tuples(st.sampled_from(ACTS), st.sampled_from(SYSTEMS[:2]), st.sampled_from(values), st.integers(0, 3))
+    one = st.tuples(
+        st.sampled_from(ACTS), st.sampled_from(SYSTEMS[:2]), st.sampled_from(values), st.integers(0, 3)
+    )
     return st.lists(one, max_size=24)
 
 
@@ -202,7 +217,9 @@ POLICY_RULES = {
 @pytest.mark.parametrize("policy", sorted(POLICY_RULES))
 @settings(max_examples=150)
 @given(script=acts(["a", "bb", "ccc"]))
-def test_any_world_comes_to_rest_in_agreement_or_in_review(policy: str, timing: Timing, script: list[Any]) -> None:
+def test_any_world_comes_to_rest_in_agreement_or_in_review(
+    policy: str, timing: Timing, script: list[Any]
+) -> None:
     world = World(POLICY_RULES[policy], "g", timing, systems=SYSTEMS[:2])
     play(world, script)
     world.quiesce()
@@ -238,7 +255,9 @@ def test_under_enforce_no_foreign_value_survives(timing: Timing, script: list[An
 @pytest.mark.parametrize("policy", ["enforce", "prefer", "review", "longest"])
 @settings(max_examples=150)
 @given(script=acts(["a", "bb", "ccc"]))
-def test_what_one_system_alone_edits_ends_as_its_last_edit(policy: str, timing: Timing, script: list[Any]) -> None:
+def test_what_one_system_alone_edits_ends_as_its_last_edit(
+    policy: str, timing: Timing, script: list[Any]
+) -> None:
     """Nothing that it replaced itself comes back, however late and often it is seen."""
     world = World(POLICY_RULES[policy], "g", timing, systems=SYSTEMS[:2])
     mine = [(act, name, value, back) for act, name, value, back in script if act != "edit" or name == "crm"]

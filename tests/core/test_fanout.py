@@ -79,7 +79,9 @@ def test_every_link_that_differs_is_owed_what_the_mapping_pushes_there() -> None
     assert owed(plan(*rules), here).updates == {2: {"f": "g"}, 3: {"f": "g", "g": "k"}}
 
 
-@pytest.mark.parametrize("given", [{"primary": False}, {"status": "gone"}, {"status": "planned"}, {"status": "queued"}])
+@pytest.mark.parametrize(
+    "given", [{"primary": False}, {"status": "gone"}, {"status": "planned"}, {"status": "queued"}]
+)
 def test_only_primary_live_links_are_owed_updates(given: dict[str, Any]) -> None:
     here = record({"f": G}, link("crm", 1, holds={"f": "g"}), link("mkt", 2, holds={"f": "x"}, **given))
     assert owed(plan(PREFER), here).updates == {}
@@ -108,7 +110,9 @@ def test_no_create_is_owed_where_the_mapping_never_creates() -> None:
 
 @pytest.mark.parametrize("status", ["live", "gone"])
 def test_no_create_is_owed_to_a_system_that_has_a_link(status: Any) -> None:
-    found = creating({"f": G}, link("crm", 1, holds={"f": "g"}), link("mkt", 2, holds={"f": "g"}, status=status))
+    found = creating(
+        {"f": G}, link("crm", 1, holds={"f": "g"}), link("mkt", 2, holds={"f": "g"}, status=status)
+    )
     assert found.creates == {}
 
 
@@ -133,7 +137,9 @@ def test_a_create_without_any_value_is_not_owed() -> None:
 
 def test_a_new_link_gets_the_value_from_before_the_freeze() -> None:
     frozen = msgspec.structs.replace(G, frozen={"crm": "g", "sup": "x"})
-    assert creating({"f": frozen}, link("crm", 1, holds={"f": "g"}), required=True).creates == {"mkt": {"f": "g"}}
+    assert creating({"f": frozen}, link("crm", 1, holds={"f": "g"}), required=True).creates == {
+        "mkt": {"f": "g"}
+    }
 
 
 @pytest.mark.parametrize(("value", "creates"), [("g", {"mkt": {"f": "g"}}), ("h", {})])
@@ -187,7 +193,9 @@ def test_the_base_waits_for_an_open_write() -> None:
 
 def test_two_links_that_never_had_a_value_have_not_met() -> None:
     assert step(record({"f": Golden()}, LinkState(2, "mkt", "people", "m", fields={"f": state(None)}))) == []
-    cleared = record({"f": Golden(None, "crm", 1, 1)}, LinkState(2, "mkt", "people", "m", fields={"f": state(None)}))
+    cleared = record(
+        {"f": Golden(None, "crm", 1, 1)}, LinkState(2, "mkt", "people", "m", fields={"f": state(None)})
+    )
     assert stepped(cleared)[2].met
 
 
@@ -243,7 +251,9 @@ def test_deriving_twice_gives_the_same(world: tuple[FieldRule, Record]) -> None:
 
 
 @given(worlds())
-def test_what_is_in_step_is_owed_nothing_and_stepping_owes_nothing_new(world: tuple[FieldRule, Record]) -> None:
+def test_what_is_in_step_is_owed_nothing_and_stepping_owes_nothing_new(
+    world: tuple[FieldRule, Record],
+) -> None:
     given_rule, here = world
     before = owed(plan(given_rule), here).updates
     after = derived(given_rule, here).updates

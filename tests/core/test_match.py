@@ -54,11 +54,15 @@ def test_one_record_is_linked_by_the_first_rule_that_hits() -> None:
 
 
 def test_a_later_rule_is_tried_when_an_earlier_one_hits_nothing() -> None:
-    assert match(PEOPLE, ["email|a", "phone,name|p|n"], {"email|a": [], "phone,name|p|n": ["r2"]}).record == "r2"
+    assert (
+        match(PEOPLE, ["email|a", "phone,name|p|n"], {"email|a": [], "phone,name|p|n": ["r2"]}).record == "r2"
+    )
 
 
 def test_a_key_that_hits_two_records_is_never_guessed() -> None:
-    found = match(PEOPLE, ["email|a", "phone,name|p|n"], {"email|a": ["r2", "r1", "r2"], "phone,name|p|n": ["r1"]})
+    found = match(
+        PEOPLE, ["email|a", "phone,name|p|n"], {"email|a": ["r2", "r1", "r2"], "phone,name|p|n": ["r1"]}
+    )
     assert (found.record, found.proposed) == ("", ("r1", "r2"))
 
 

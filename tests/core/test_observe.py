@@ -357,7 +357,13 @@ def test_clearing_a_reference_while_it_waits_is_an_edit_where_one_stood_before()
 def test_confirming_sets_what_is_held_and_moves_the_base() -> None:
     state = WRITTEN.fields["f"]
     assert (state.value, state.base, state.met, state.equivalent) == ("w", "w", True, None)
-    assert (WRITTEN.ours, WRITTEN.order, WRITTEN.seen, WRITTEN.since, WRITTEN.open) == (("f",), 80, 90, 70, False)
+    assert (WRITTEN.ours, WRITTEN.order, WRITTEN.seen, WRITTEN.since, WRITTEN.open) == (
+        ("f",),
+        80,
+        90,
+        70,
+        False,
+    )
 
 
 @pytest.mark.parametrize(("taught", "equivalent"), [(True, ("w", "W")), (False, None)])
@@ -371,9 +377,7 @@ def test_a_rewriting_is_learned_from_an_answer_only(taught: bool, equivalent: An
 
 
 def test_an_answer_that_shows_nothing_is_taken_at_its_word() -> None:
-    after = confirm(
-        HELD, {"f": "w"}, {}, order=50, ended=90, based_on=70, timing=STAMPED, taught=True
-    )
+    after = confirm(HELD, {"f": "w"}, {}, order=50, ended=90, based_on=70, timing=STAMPED, taught=True)
     assert (after.fields["f"].value, after.fields["f"].raw) == ("w", None)
 
 
@@ -428,7 +432,9 @@ LETTERS = st.sampled_from(["a", "b", "c", None])
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), LETTERS), min_size=1, max_size=8, unique_by=lambda one: one[0]))
-def test_the_newest_state_stands_in_whatever_order_versions_arrive(states: list[tuple[int, str | None]]) -> None:
+def test_the_newest_state_stands_in_whatever_order_versions_arrive(
+    states: list[tuple[int, str | None]],
+) -> None:
     here: LinkState = link()
     for stamp, value in states:
         result = observe(here, told(stamp, value), STAMPED)

@@ -126,7 +126,9 @@ def test_a_value_on_one_side_only_is_taken(policy: str) -> None:
         (rule("latest", tie="review", first_meeting="review"), "crm", "old", "conflict_queued"),
     ],
 )
-def test_unequal_values_at_the_first_meeting(given_rule: FieldRule, system: str, after: str, kind: str) -> None:
+def test_unequal_values_at_the_first_meeting(
+    given_rule: FieldRule, system: str, after: str, kind: str
+) -> None:
     standing = Golden("old", "mkt", 0, 20)
     q = question("new", system=system, standing=standing, seen_before=False, met=False, since=0)
     verdict = resolve(given_rule, q)
@@ -146,7 +148,9 @@ def test_the_owner_is_the_highest_authority_that_is_linked() -> None:
 def test_a_foreign_edit_is_reverted_though_the_value_came_from_an_authority_that_is_gone() -> None:
     given_rule = rule("enforce", authority=("mkt", "crm"))
     standing = Golden("old", "mkt", 10, 10)
-    verdict = resolve(given_rule, question("new", system="sup", golden="old", standing=standing, linked=("crm", "sup")))
+    verdict = resolve(
+        given_rule, question("new", system="sup", golden="old", standing=standing, linked=("crm", "sup"))
+    )
     assert (verdict.kind, verdict.golden.value) == ("edit_reverted", "old")
 
 
@@ -165,7 +169,9 @@ def test_at_a_first_meeting_of_two_foreign_values_rank_decides_while_the_owner_h
 
 
 def test_without_any_authority_linked_the_others_decide_among_themselves() -> None:
-    q = question("new", system="sup", golden="old", standing=Golden("old", "mkt", 10, 10), linked=("mkt", "sup"))
+    q = question(
+        "new", system="sup", golden="old", standing=Golden("old", "mkt", 10, 10), linked=("mkt", "sup")
+    )
     assert resolve(rule("enforce"), q).golden.value == "new"
     late = msgspec.structs.replace(q, base="older")
     assert resolve(rule("enforce"), late).golden.value == "old"
@@ -237,7 +243,9 @@ def test_a_difference_at_the_first_meeting_of_a_push_only_link_is_no_edit_of_any
 def test_the_newest_of_competing_edits_wins(
     since: int, until: int, golden: tuple[int, int], kind: str, after: str
 ) -> None:
-    q = question("new", base="older", golden="old", standing=Golden("old", "crm", *golden), since=since, until=until)
+    q = question(
+        "new", base="older", golden="old", standing=Golden("old", "crm", *golden), since=since, until=until
+    )
     verdict = resolve(rule("latest", tolerance=5), q)
     assert (verdict.kind, verdict.golden.value) == (kind, after)
 
@@ -259,7 +267,9 @@ def test_an_edit_certainly_older_than_the_golden_value_competes_though_it_builds
 
 
 @pytest.mark.parametrize(
-    "why", [{"late": True}, {"unsure": True}, {"met": False}, {"base": "older"}], ids=lambda why: next(iter(why))
+    "why",
+    [{"late": True}, {"unsure": True}, {"met": False}, {"base": "older"}],
+    ids=lambda why: next(iter(why)),
 )
 def test_what_the_editor_may_not_have_seen_does_not_build(why: dict[str, Any]) -> None:
     assert not builds(rule("prefer"), question("new", golden="old", **why))
@@ -364,7 +374,10 @@ def test_nothing_on_both_sides_is_no_clearing() -> None:
     q = question(None, standing=Golden(), met=False, held=None)
     verdict = resolve(rule("enforce"), q)
     assert verdict.kind == "agreed"
-    assert resolve(rule("enforce"), question("first", standing=verdict.golden, system="mkt")).golden.value == "first"
+    assert (
+        resolve(rule("enforce"), question("first", standing=verdict.golden, system="mkt")).golden.value
+        == "first"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- invalid
@@ -374,7 +387,12 @@ def test_nothing_on_both_sides_is_no_clearing() -> None:
 def test_what_cannot_be_read_is_asked_about_and_changes_nothing(policy: str) -> None:
     given_rule = CONSENT if policy == "most_restrictive" else rule(policy)
     verdict = resolve(given_rule, question(None, golden="half", invalid="no such word"))
-    assert (verdict.kind, verdict.block, verdict.ask, verdict.golden.value) == ("rejected", True, True, "half")
+    assert (verdict.kind, verdict.block, verdict.ask, verdict.golden.value) == (
+        "rejected",
+        True,
+        True,
+        "half",
+    )
     assert verdict.why == "no such word"
 
 
@@ -494,9 +512,16 @@ NAMES = rule("prefer", type=Type.COMPANY_NAME)
 def test_two_spellings_of_one_name_end_as_the_longer_one() -> None:
     q = question("Acme Corporation", system="sup", golden="Acme", met=False, seen_before=False)
     verdict = resolve(NAMES, q)
-    assert (verdict.kind, verdict.golden.value, verdict.base_moves) == ("standardised", "Acme Corporation", True)
+    assert (verdict.kind, verdict.golden.value, verdict.base_moves) == (
+        "standardised",
+        "Acme Corporation",
+        True,
+    )
     other = question("Acme", system="crm", golden="Acme Corporation", met=False, seen_before=False)
-    assert (resolve(NAMES, other).kind, resolve(NAMES, other).golden.value) == ("standardised", "Acme Corporation")
+    assert (resolve(NAMES, other).kind, resolve(NAMES, other).golden.value) == (
+        "standardised",
+        "Acme Corporation",
+    )
 
 
 def test_whoever_saw_the_golden_name_may_shorten_it() -> None:
@@ -583,7 +608,9 @@ def cases(draw: st.DrawFn) -> tuple[FieldRule, Question]:
 
 
 @given(cases())
-def test_every_question_has_a_verdict_and_its_stored_inputs_have_the_same(case: tuple[FieldRule, Question]) -> None:
+def test_every_question_has_a_verdict_and_its_stored_inputs_have_the_same(
+    case: tuple[FieldRule, Question],
+) -> None:
     given_rule, q = case
     stored = msgspec.json.decode(msgspec.json.encode(q), type=Question)
     assert stored == q
@@ -599,7 +626,9 @@ def test_equal_values_never_conflict(case: tuple[FieldRule, Question]) -> None:
     verdict = resolve(given_rule, q)
     assert verdict.golden.value == golden.value
     if golden.value is not None:
-        assert verdict.kind == "agreed" or (given_rule.policy == "union" and verdict.kind != "conflict_queued")
+        assert verdict.kind == "agreed" or (
+            given_rule.policy == "union" and verdict.kind != "conflict_queued"
+        )
 
 
 @given(cases())
@@ -632,7 +661,9 @@ def test_a_verdict_never_invents_a_value(case: tuple[FieldRule, Question]) -> No
     after = resolve(given_rule, q).golden.value
     candidates = [*(q.golden.frozen or {}).values()]
     if given_rule.policy == "union" and isinstance(after, tuple):
-        parts = {tag for one in (q.value, q.golden.value, *candidates) if isinstance(one, tuple) for tag in one}
+        parts = {
+            tag for one in (q.value, q.golden.value, *candidates) if isinstance(one, tuple) for tag in one
+        }
         assert set(after) <= parts
     elif after is not None:
         assert after in (q.value, q.golden.value, *candidates)

@@ -118,7 +118,9 @@ def test_while_a_deletion_waits_for_an_answer_the_other_systems_go_on(world: Wor
 
 
 @pytest.mark.parametrize("delete", ["detach", "propagate", "recreate"])
-def test_a_deletion_by_somebody_who_had_not_seen_the_newest_value_is_asked_about(world: Worlds, delete: str) -> None:
+def test_a_deletion_by_somebody_who_had_not_seen_the_newest_value_is_asked_about(
+    world: Worlds, delete: str
+) -> None:
     here = opened(world, delete)
     here.edit("crm", "p000001", city="Oslo")
     cycle.pull_source(here.engine, here.engine.sources["crm", "people"])  # decided, not yet delivered
@@ -214,7 +216,11 @@ def test_a_deletion_that_is_propagated_waits_for_a_write_under_way(world: Worlds
 
 def test_reviews_about_a_link_that_ended_close(world: Worlds) -> None:
     text = FIELDS.replace("type: text", "type: phone")
-    here = world(text, {"crm": [{"email": "ann@x.example"}], "mkt": [{"email": "ann@x.example", "city": "12"}], "sup": []}, delete="detach")
+    here = world(
+        text,
+        {"crm": [{"email": "ann@x.example"}], "mkt": [{"email": "ann@x.example", "city": "12"}], "sup": []},
+        delete="detach",
+    )
     here.sync()
     assert [review.kind for review in here.reviews()] == ["invalid"]
     remove(here)
@@ -224,7 +230,10 @@ def test_reviews_about_a_link_that_ended_close(world: Worlds) -> None:
 def test_an_event_about_a_deletion_is_proven_by_reading(world: Worlds) -> None:
     here = opened(world, "detach")
     request = queues.Request(method="POST", url="http://x.example/")
-    body = b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "deleted", "at": 1, "record": null, "into": null}]'
+    body = (
+        b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "deleted", '
+        b'"at": 1, "record": null, "into": null}]'
+    )
     with here.engine.store.write() as tx:
         queues.store_delivery(tx, "mkt", "1", here.clock(), request, body)
     cycle.receive_all(here.engine)

@@ -53,7 +53,9 @@ UNCONDITIONAL = pytest.mark.parametrize("conditional", [True, False], ids=["cond
 # --------------------------------------------------------------------------- an edit between check and write
 
 
-def test_an_edit_between_re_check_and_write_is_never_overwritten_by_a_conditional_write(any_world: Worlds) -> None:
+def test_an_edit_between_re_check_and_write_is_never_overwritten_by_a_conditional_write(
+    any_world: Worlds,
+) -> None:
     here = opened(any_world)
     here.edit("crm", "p000001", city="Oslo")
     fault(here, "mkt", "edit_before", edit=Edit(object="people", id="p000001", changes={"name": "Ann Lee"}))
@@ -121,7 +123,9 @@ def test_an_edit_that_the_re_check_sees_is_decided_in_the_same_cycle(world: Worl
 
 
 @UNCONDITIONAL
-def test_an_edit_that_comes_before_the_re_check_goes_first(world: Worlds, people: Any, conditional: bool) -> None:
+def test_an_edit_that_comes_before_the_re_check_goes_first(
+    world: Worlds, people: Any, conditional: bool
+) -> None:
     people(conditional=conditional)
     here = opened(world)
     here.edit("mkt", "p000001", city="Oslo")
@@ -138,7 +142,9 @@ def test_an_edit_that_comes_before_the_re_check_goes_first(world: Worlds, people
 
 @UNCONDITIONAL
 @pytest.mark.parametrize("lost", ["drop_answer", "drop_request"])
-def test_a_lost_answer_is_settled_by_reading(any_world: Worlds, people: Any, conditional: bool, lost: str) -> None:
+def test_a_lost_answer_is_settled_by_reading(
+    any_world: Worlds, people: Any, conditional: bool, lost: str
+) -> None:
     people(conditional=conditional)
     here = opened(any_world)
     before = here.writes()
@@ -172,7 +178,10 @@ def test_after_a_lost_request_a_user_edit_competes_and_never_builds(
 
 def test_after_a_lost_request_an_edit_of_another_field_still_builds(world: Worlds, people: Any) -> None:
     people(history=False)
-    here = opened(world, {"crm": [ANN | {"city": "Riga", "name": "Ann"}], "mkt": [ANN | {"city": "Riga", "name": "Ann"}]})
+    here = opened(
+        world,
+        {"crm": [ANN | {"city": "Riga", "name": "Ann"}], "mkt": [ANN | {"city": "Riga", "name": "Ann"}]},
+    )
     here.edit("crm", "p000001", city="Oslo")
     fault(here, "mkt", "drop_request")
     cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
@@ -280,7 +289,9 @@ def test_a_systems_breaker_opens_after_failures_and_closes_by_itself(world: Worl
 
 
 @UNCONDITIONAL
-def test_a_system_that_rewrites_our_value_is_not_written_to_again(any_world: Worlds, people: Any, conditional: bool) -> None:
+def test_a_system_that_rewrites_our_value_is_not_written_to_again(
+    any_world: Worlds, people: Any, conditional: bool
+) -> None:
     people(conditional=conditional)
     here = any_world(FIELDS, RIGA, options={"upper": ["city"]})
     here.sync()
@@ -332,7 +343,12 @@ def refuse(world: Rig, system: str, city: str) -> None:
 
     def refusing(object_: str, op: str, one: Any) -> Any:
         if one.get("values", {}).get("city") == city:
-            return {"key": one["key"], "status": "refused", "id": one.get("id"), "message": "city is not served"}
+            return {
+                "key": one["key"],
+                "status": "refused",
+                "id": one.get("id"),
+                "message": "city is not served",
+            }
         return apply(object_, op, one)
 
     simulator._apply = refusing  # type: ignore[method-assign]  # a vendor of its own ways
@@ -423,7 +439,9 @@ def test_a_create_that_meets_an_existing_record_links_it(world: Worlds, people: 
     apply = simulator._apply
 
     def raced(object_: str, op: str, one: Any) -> Any:
-        if op == "create" and not any(r["fields"].get("email") == person["email"] for r in simulator.records("people")):
+        if op == "create" and not any(
+            r["fields"].get("email") == person["email"] for r in simulator.records("people")
+        ):
             simulator.insert("people", person)
         return apply(object_, op, one)
 
@@ -528,7 +546,12 @@ def test_a_job_is_asked_about_until_it_is_done(any_world: Worlds) -> None:
 
 
 def test_a_read_that_lags_behind_our_write_is_not_taken_for_an_undo(world: Worlds) -> None:
-    here = world("", {"crm": [{"name": "Acme", "status": "US"}], "mkt": []}, entity=FIRM, firms={"mkt": [{"name": "Acme"}]})
+    here = world(
+        "",
+        {"crm": [{"name": "Acme", "status": "US"}], "mkt": []},
+        entity=FIRM,
+        firms={"mkt": [{"name": "Acme"}]},
+    )
     here.sync()
     here.clock.pass_(0.6)
     here.sync()  # the job is done, but its effect cannot be read yet

@@ -12,7 +12,13 @@ from syncbroker.sdk.connector import Account
 from syncbroker.sdk.guarded import Guarded
 from syncbroker.store import queues
 from tests.engine.conftest import Worlds
-from tests.support.hostile_vendor import AWFUL, CONNECTOR_MOODS, SIMULATOR_MOODS, HostileConnector, make_hostile
+from tests.support.hostile_vendor import (
+    AWFUL,
+    CONNECTOR_MOODS,
+    SIMULATOR_MOODS,
+    HostileConnector,
+    make_hostile,
+)
 from tests.support.rig import Rig
 from tests.support.toy_vendor import CREDENTIALS
 
@@ -32,7 +38,11 @@ def hostile(world: Rig, mood: str) -> None:
     good = world.engine.connectors["bad"]
     http = good._inner._http  # type: ignore[attr-defined]
     account = Account(
-        system="bad", credentials=CREDENTIALS, options={"mood": mood}, http=lambda *_, **__: http, now=world.clock
+        system="bad",
+        credentials=CREDENTIALS,
+        options={"mood": mood},
+        http=lambda *_, **__: http,
+        now=world.clock,
     )
     world.engine.connectors["bad"] = Guarded(HostileConnector(account), "bad")
 
@@ -72,7 +82,9 @@ def test_a_connector_that_goes_bad_later_loses_and_doubles_nothing(world: Worlds
         here.sync()
         here.sweep()
     assert [len(here.systems[name].records("people")) for name in here.systems] == [5, 5, 5]
-    assert [sorted(here.held(name, "name")) for name in here.systems] == [sorted(here.held("crm", "name"))] * 3
+    assert [sorted(here.held(name, "name")) for name in here.systems] == [
+        sorted(here.held("crm", "name"))
+    ] * 3
     assert "Renamed Two" in here.held("crm", "name")
     assert here.quiet() == AT_REST
 

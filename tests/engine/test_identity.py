@@ -27,7 +27,9 @@ AT_REST = (0, 0, 0)
 
 def links(world: Rig) -> list[list[tuple[str, str | None, bool]]]:
     """Of every record: (system, external id, is it the primary)."""
-    return [[(one.system, one.external_id, one.primary) for one in record.links] for record in world.records()]
+    return [
+        [(one.system, one.external_id, one.primary) for one in record.links] for record in world.records()
+    ]
 
 
 def stage(world: Rig, system: str, *sightings: Sighting) -> None:
@@ -77,7 +79,10 @@ def test_a_linked_record_is_never_matched_again(world: Worlds) -> None:
 
 
 def test_the_address_that_a_person_gave_in_an_answer_finds_the_record(world: Worlds) -> None:
-    text = FIELDS.replace("policy: prefer, systems: {crm: email", "policy: enforce, on_foreign_edit: propose, systems: {crm: email")
+    text = FIELDS.replace(
+        "policy: prefer, systems: {crm: email",
+        "policy: enforce, on_foreign_edit: propose, systems: {crm: email",
+    )
     text = text.replace("authority: [crm, mkt], policy: enforce", "authority: crm, policy: enforce")
     here = world(text, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
@@ -188,14 +193,16 @@ def test_of_two_people_who_answer_at_once_only_one_wins(any_world: Worlds) -> No
     for one in threads:
         one.join()
     assert sorted(told)[1] == "taken"
-    assert "was closed" in sorted(told)[0]
+    assert "was closed" in min(told)
     assert len(here.outcomes("resolved_by_person")) == 1
     here.sync()
     assert here.quiet() == AT_REST
 
 
 @pytest.mark.parametrize(("choice", "message"), [("", "is no answer"), ("crm", "is no answer")])
-def test_an_answer_that_the_review_does_not_offer_is_refused(world: Worlds, choice: str, message: str) -> None:
+def test_an_answer_that_the_review_does_not_offer_is_refused(
+    world: Worlds, choice: str, message: str
+) -> None:
     here = ambiguous(world)
     with pytest.raises(BadAnswer, match=message):
         answer.answer(here.engine, here.reviews()[0].id, choice, "pat")
@@ -242,7 +249,9 @@ def test_when_the_primary_is_deleted_the_duplicate_takes_its_place(any_world: Wo
 
 
 @pytest.mark.parametrize(("loser", "survivor"), [("p000001", "p000002"), ("p000002", "p000001")])
-def test_when_a_vendor_merges_duplicates_the_survivor_is_the_primary(any_world: Worlds, loser: str, survivor: str) -> None:
+def test_when_a_vendor_merges_duplicates_the_survivor_is_the_primary(
+    any_world: Worlds, loser: str, survivor: str
+) -> None:
     here = duplicated(any_world)
     here.systems["crm"].merge(loser, survivor)
     here.sweep()
@@ -345,7 +354,9 @@ def test_a_hint_without_a_version_causes_a_read(world: Worlds) -> None:
     here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
     here.edit("crm", "p000001", name="Ann New")
-    deliveries(here, "crm", Event(object="people", id="p000001", kind="changed", item=Item(id="p000001", fields={})))
+    deliveries(
+        here, "crm", Event(object="people", id="p000001", kind="changed", item=Item(id="p000001", fields={}))
+    )
     assert here.held("mkt", "name") == ["Ann New"]
 
 
@@ -400,7 +411,11 @@ match:
 fields:
   name: {type: text, required: true, authority: [crm, mkt], policy: prefer, systems: {crm: name, mkt: name}}
 """
-WORKS = FIELDS + "  firm: {type: reference, entity: firm, authority: [crm, mkt], policy: prefer, systems: {crm: firm, mkt: firm}}\n"
+WORKS = (
+    FIELDS
+    + "  firm: {type: reference, entity: firm, authority: [crm, mkt], policy: prefer, "
+    + "systems: {crm: firm, mkt: firm}}\n"
+)
 
 
 def wait(world: Rig, times: int = 4) -> None:
@@ -426,7 +441,9 @@ def test_a_reference_is_the_other_systems_own_id(any_world: Worlds) -> None:
 
 def test_a_reference_to_what_is_not_linked_yet_waits_and_is_no_clearing(any_world: Worlds) -> None:
     here = referring(
-        any_world, {"crm": [ANN | {"firm": "f000001"}], "mkt": [ANN]}, {"crm": [{"name": "Acme"}], "mkt": [{"name": "Acme"}]}
+        any_world,
+        {"crm": [ANN | {"firm": "f000001"}], "mkt": [ANN]},
+        {"crm": [{"name": "Acme"}], "mkt": [{"name": "Acme"}]},
     )
     here.sync()
     wait(here)
@@ -447,7 +464,10 @@ def test_a_reference_to_what_is_not_linked_yet_waits_and_is_no_clearing(any_worl
 
 def test_a_reference_is_written_once_its_target_was_created_there(any_world: Worlds) -> None:
     here = referring(
-        any_world, {"crm": [ANN | {"firm": "f000001"}], "mkt": []}, {"crm": [{"name": "Acme"}], "mkt": []}, "always"
+        any_world,
+        {"crm": [ANN | {"firm": "f000001"}], "mkt": []},
+        {"crm": [{"name": "Acme"}], "mkt": []},
+        "always",
     )
     here.sync()
     wait(here, 6)
@@ -459,7 +479,11 @@ def test_a_reference_is_written_once_its_target_was_created_there(any_world: Wor
 def test_a_create_waits_for_a_required_reference(world: Worlds) -> None:
     works = WORKS.replace("entity: firm,", "entity: firm, required: true,")
     here = referring(
-        world, {"crm": [ANN | {"firm": "f000001"}], "mkt": []}, {"crm": [{"name": "Acme"}], "mkt": []}, "always", works
+        world,
+        {"crm": [ANN | {"firm": "f000001"}], "mkt": []},
+        {"crm": [{"name": "Acme"}], "mkt": []},
+        "always",
+        works,
     )
     here.sync()
     assert here.ids("mkt") == []
@@ -480,7 +504,9 @@ def test_a_broken_reference_is_counted_and_disturbs_nothing(world: Worlds) -> No
     assert here.quiet() == AT_REST
 
 
-def test_a_reference_of_a_record_whose_match_was_asked_about_is_followed_after_the_answer(world: Worlds) -> None:
+def test_a_reference_of_a_record_whose_match_was_asked_about_is_followed_after_the_answer(
+    world: Worlds,
+) -> None:
     text = FIRM.replace("on: [name]", "on: [name], then: review").replace("CREATE", "never")
     here = world(
         WORKS,

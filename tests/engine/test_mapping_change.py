@@ -34,7 +34,7 @@ def count(world: Rig, what: str, system: str = "mkt") -> int:
 
 
 def pending(world: Worlds) -> Rig:
-    """crm's edit is decided, and mkt is owed it."""
+    """Crm's edit is decided, and mkt is owed it."""
     here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
     here.edit("crm", "p000001", city="Oslo")
@@ -193,11 +193,20 @@ def test_a_mapping_change_that_dies_half_way_is_finished_by_whoever_comes_next(
 
 @pytest.mark.parametrize("rule", ["type: integer", "type: date, transform: epoch_seconds", "type: money"])
 def test_a_field_of_another_type_meets_for_the_first_time_again(world: Worlds, rule: str) -> None:
-    text = FIELDS + "  size: {type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size, mkt: size}}\n"
+    text = (
+        FIELDS
+        + "  size: {type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size, mkt: size}}\n"
+    )
     here = world(text, {"crm": [ANN | {"size": "12345"}], "mkt": [ANN]})
     here.sync()
     assert here.golden("size") == ["12345"]
-    remap(here, text.replace("type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size", f"{rule}, authority: [crm, mkt], policy: prefer, systems: {{crm: size"))
+    remap(
+        here,
+        text.replace(
+            "type: text, authority: [crm, mkt], policy: prefer, systems: {crm: size",
+            f"{rule}, authority: [crm, mkt], policy: prefer, systems: {{crm: size",
+        ),
+    )
     assert here.golden("size") == [None]
     here.sync()
     assert here.golden("size") not in ([None], ["12345"])
@@ -214,7 +223,10 @@ def test_a_group_that_loses_a_member_is_read_anew(world: Worlds) -> None:
     here = world(text, {"crm": [ANN | {"zip": "1"}], "mkt": [{"email": "ann@x.example"}]})
     here.sync()
     assert here.held("mkt", "zip") == ["1"]
-    remap(here, text.replace("  zip: {type: text, group: home, policy: prefer, systems: {crm: zip, mkt: zip}}\n", ""))
+    remap(
+        here,
+        text.replace("  zip: {type: text, group: home, policy: prefer, systems: {crm: zip, mkt: zip}}\n", ""),
+    )
     here.sync()
     here.edit("crm", "p000001", city="Oslo")
     here.sync()

@@ -47,7 +47,9 @@ def review_of(world: Rig) -> Any:
 # ---------------------------------------------------------------------------------------- three at once
 
 
-CITY = fields("  city: {type: text, authority: [crm, mkt, sup], policy: prefer, systems: {crm: city, mkt: city, sup: city}}")
+CITY = fields(
+    "  city: {type: text, authority: [crm, mkt, sup], policy: prefer, systems: {crm: city, mkt: city, sup: city}}"
+)
 
 
 def test_three_concurrent_edits_with_pushes_in_flight_end_as_the_highest_rank_says(any_world: Worlds) -> None:
@@ -116,7 +118,11 @@ def test_the_first_meeting_of_three_values_is_settled_by_rank(any_world: Worlds)
 
 
 def test_at_a_first_meeting_the_lowest_rank_may_be_read_first(world: Worlds) -> None:
-    data = {"sup": [ANN | {"city": "Turku"}], "mkt": [ANN | {"city": "Oslo"}], "crm": [ANN | {"city": "Riga"}]}
+    data = {
+        "sup": [ANN | {"city": "Turku"}],
+        "mkt": [ANN | {"city": "Oslo"}],
+        "crm": [ANN | {"city": "Riga"}],
+    }
     here = world(CITY, data)
     here.sync()
     assert everywhere(here, "city") == ["Riga"] * 3
@@ -287,7 +293,7 @@ def test_the_last_tag_is_treated_as_any_other_clearing(world: Worlds, empty: str
 
 CONSENT = fields(
     "  status:\n    type: choice\n    choices: {on: [], pending: [], off: []}\n    policy: most_restrictive\n"
-    "    order: [\"on\", pending, \"off\"]\n    loosen_by: mkt\n    systems: {crm: status, mkt: status, sup: status}\n"
+    '    order: ["on", pending, "off"]\n    loosen_by: mkt\n    systems: {crm: status, mkt: status, sup: status}\n'
 )
 
 
@@ -325,7 +331,7 @@ REVIEWED = fields(
 
 
 def conflicted(world: Worlds) -> Rig:
-    """crm says Oslo, mkt says Turku, both had seen Riga."""
+    """Crm says Oslo, mkt says Turku, both had seen Riga."""
     here = world(REVIEWED, three(crm={"city": "Riga"}))
     here.sync()
     here.edit("crm", "p000001", city="Oslo")
@@ -445,7 +451,9 @@ def test_a_value_that_cannot_be_read_waits_for_a_person_and_a_valid_one_closes_i
 
 
 @pytest.mark.parametrize(("choice", "end"), [("keep", "+15551234567"), ("ignore", "555-1234")])
-def test_an_unreadable_value_is_written_over_or_left_as_a_person_says(world: Worlds, choice: str, end: str) -> None:
+def test_an_unreadable_value_is_written_over_or_left_as_a_person_says(
+    world: Worlds, choice: str, end: str
+) -> None:
     here = world(PHONE, three(crm={"phone": "+15551234567"}))
     here.sync()
     here.edit("mkt", "p000001", phone="555-1234")
@@ -469,7 +477,9 @@ def test_a_person_may_say_what_an_unreadable_value_means(world: Worlds) -> None:
 
 
 def test_an_unreadable_value_that_is_emptied_leaves_the_field_open_for_a_first_value(world: Worlds) -> None:
-    here = world(PHONE.replace("policy: prefer", "authority: crm, policy: enforce"), three(crm={"phone": "555-1234"}))
+    here = world(
+        PHONE.replace("policy: prefer", "authority: crm, policy: enforce"), three(crm={"phone": "555-1234"})
+    )
     here.sync()
     here.edit("crm", "p000001", phone=None)
     here.sync()

@@ -89,7 +89,7 @@ def test_without_connectors_nothing_is_said_about_vendors(
     tmp_path: Path,
     text: str,
     message: str,
-    hint: str,  # noqa: ARG001 - the same table
+    hint: str,
 ) -> None:
     home = write(tmp_path, {"systems.yaml": SYSTEMS, "contact.yaml": text})
     assert message not in [one.message for one in load(home, connectors=None).errors]

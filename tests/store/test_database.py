@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from syncbroker.errors import BadSetting, Retry, StoreUnusable
 from syncbroker.store import database, runs, tables
@@ -39,7 +40,7 @@ def test_what_a_transaction_wrote_is_there_afterwards(store: Store) -> None:
 
 
 def test_an_error_undoes_the_whole_transaction(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.write() as tx:  # noqa: PT012 - the error must come from inside
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
         tx.insert(tables.fingerprints, FP, [("crm", "people", "a", b"x", 1)])
         raise ZeroDivisionError
     assert ids(store) == []
@@ -81,19 +82,28 @@ def test_a_reader_sees_nothing_of_a_transaction_that_is_open(store: Store) -> No
 
 @pytest.mark.parametrize(
     ("asked", "found"),
-    [([], []), (["a"], ["a"]), (["a", "zz", "c"], ["a", "c"]), (["'; --", "b\\", 'q"', "é", "\U0001f600"], ['q"', "é"])],
+    [
+        ([], []),
+        (["a"], ["a"]),
+        (["a", "zz", "c"], ["a", "c"]),
+        (["'; --", "b\\", 'q"', "é", "\U0001f600"], ['q"', "é"]),
+    ],
 )
 def test_a_lookup_finds_each_asked_value(store: Store, asked: list[str], found: list[str]) -> None:
     put(store, "a", "b", "c", 'q"', "é")
     with store.read() as tx:
-        rows = tx.lookup(tables.fingerprints, ["external_id", "n"], "external_id", asked, system="crm", object="people")
+        rows = tx.lookup(
+            tables.fingerprints, ["external_id", "n"], "external_id", asked, system="crm", object="people"
+        )
     assert sorted(row[0] for row in rows) == found
 
 
 def test_a_lookup_takes_other_columns_as_fixed(store: Store) -> None:
     put(store, "a")
     with store.read() as tx:
-        assert tx.lookup(tables.fingerprints, ["n"], "external_id", ["a"], system="mkt", object="people") == []
+        assert (
+            tx.lookup(tables.fingerprints, ["n"], "external_id", ["a"], system="mkt", object="people") == []
+        )
 
 
 def test_a_lookup_takes_numbers_and_many_of_them(store: Store) -> None:
@@ -196,7 +206,7 @@ def test_a_damaged_database_says_so(sqlite: Store, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_nothing_of_the_transaction_stays(sqlite: Store) -> None:
     put(sqlite, "a")
-    with pytest.raises(StoreUnusable, match="disk under .* is full") as told, sqlite.write() as tx:  # noqa: PT012 - the pragma counts per connection
+    with pytest.raises(StoreUnusable, match=r"disk under .* is full") as told, sqlite.write() as tx:
         pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         tx.insert(tables.fingerprints, FP, [("crm", "people", f"id{n}", b"x" * 900, n) for n in range(500)])
@@ -206,13 +216,17 @@ def test_a_full_disk_is_told_and_nothing_of_the_transaction_stays(sqlite: Store)
     put(sqlite, "b")
 
 
-def test_a_read_only_file_says_so(sqlite: Store, tmp_path: Path) -> None:
-    sqlite.close()
-    store = open_store(f"sqlite:///file:{tmp_path / 'store.db'}?mode=ro&uri=true")
+def test_a_read_only_store_says_so(sqlite: Store) -> None:
+    """As root every file can be written to, so SQLite itself is told to refuse."""
+
+    def refuse(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    event.listen(sqlite.engine, "connect", refuse)
+    sqlite.engine.dispose()
     with pytest.raises(StoreUnusable, match="read-only"):
-        put(store, "a")
-    assert ids(store) == []
-    store.close()
+        put(sqlite, "a")
+    assert ids(sqlite) == []
 
 
 def test_a_store_that_another_process_writes_to_for_long_is_busy(
@@ -258,7 +272,9 @@ def test_threads_that_read_and_then_write_wait_for_each_other(sqlite: Store) -> 
 # ---------------------------------------------------------------------------------------- one process only
 
 
-def test_a_second_process_on_one_file_is_refused_by_the_number_of_the_first(sqlite: Store, sqlite_url: str) -> None:
+def test_a_second_process_on_one_file_is_refused_by_the_number_of_the_first(
+    sqlite: Store, sqlite_url: str
+) -> None:
     sqlite.claim_process()
     sqlite.claim_process()  # once more is nothing
     code = (
@@ -266,7 +282,9 @@ def test_a_second_process_on_one_file_is_refused_by_the_number_of_the_first(sqli
         "store = open_store(sys.argv[1])\n"
         "try:\n    store.claim_process()\nexcept StoreUnusable as error:\n    print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code, sqlite_url], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code, sqlite_url], capture_output=True, text=True, check=True
+    )
     assert f"process {os.getpid()} is already working" in told.stdout
     assert "hint: stop it first" in told.stdout
 
@@ -295,12 +313,14 @@ def test_a_postgresql_store_takes_any_number_of_processes(postgres_url: str) -> 
         one.close()
 
 
-def test_a_lock_file_that_cannot_be_made_is_told(sqlite: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_that_cannot_be_made_is_told(
+    sqlite: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(StoreUnusable, match="read-only|cannot be"):
+    with pytest.raises(StoreUnusable, match=r"store\.db\.lock cannot be opened: Permission denied"):
         sqlite.claim_process()
 
 

@@ -21,7 +21,14 @@ from tests.support.rig import open_ready
 
 def decision(number: int, *pairs: tuple[str, str], **given_: Any) -> Decision:
     outcomes = [Outcome(kind=kind, field=field) for kind, field in pairs]  # type: ignore[arg-type]  # texts of a table
-    usual: dict[str, Any] = {"record_id": "r", "entity": "person", "run": 1, "at": number, "actor": "rules", "mapping": "v"}
+    usual: dict[str, Any] = {
+        "record_id": "r",
+        "entity": "person",
+        "run": 1,
+        "at": number,
+        "actor": "rules",
+        "mapping": "v",
+    }
     return Decision(id=number, outcomes=outcomes, **(usual | given_))
 
 
@@ -56,7 +63,9 @@ def log(store: Store) -> Store:
         ({"kind": "adopted", "before": 4, "limit": 1}, [3]),
     ],
 )
-def test_decisions_are_found_by_what_they_decided(log: Store, asked: dict[str, Any], found: list[int]) -> None:
+def test_decisions_are_found_by_what_they_decided(
+    log: Store, asked: dict[str, Any], found: list[int]
+) -> None:
     with log.read() as tx:
         assert [one.id for one in decisions.search(tx, **asked)] == found
 
@@ -77,7 +86,7 @@ def test_a_records_history_is_newest_first_and_whole(log: Store) -> None:
 
 def test_a_transaction_that_is_undone_leaves_no_memory_of_its_shapes(store: Store) -> None:
     shapes: dict[str, int] = {}
-    with pytest.raises(ZeroDivisionError), store.write() as tx:  # noqa: PT012 - the error must come from inside
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
         decisions.append(tx, LOG[:1], shapes)
         raise ZeroDivisionError
     with store.write() as tx:
@@ -123,7 +132,13 @@ def test_two_processes_may_meet_the_same_new_shape_at_once(postgres_url: str) ->
 # ------------------------------------------------------------------------------------------------- packing
 
 
-VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5) | st.tuples(st.integers(0, 9), st.just("USD"))
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.text(max_size=5)
+    | st.tuples(st.integers(0, 9), st.just("USD"))
+)
 GOLDEN = st.builds(
     Golden,
     value=VALUES,
@@ -134,7 +149,9 @@ GOLDEN = st.builds(
     frozen=st.none() | st.dictionaries(st.sampled_from(["", "crm"]), VALUES),
     review=st.integers(0, 3),
 )
-ACTOR = st.none() | st.builds(Actor, origin=st.sampled_from(["person", "unknown"]), name=st.sampled_from(["", "x"]))
+ACTOR = st.none() | st.builds(
+    Actor, origin=st.sampled_from(["person", "unknown"]), name=st.sampled_from(["", "x"])
+)
 QUESTION = st.builds(
     Question,
     system=st.sampled_from(["crm", "mkt"]),
@@ -171,7 +188,8 @@ OUTCOME = st.builds(
     winner=st.just("crm"),
     after=VALUES,
     question=st.none() | QUESTION,
-    cause=st.none() | st.builds(Cause, via=st.sampled_from(["poll", "sweep"]), event=st.just(""), at=st.integers(0, 2)),
+    cause=st.none()
+    | st.builds(Cause, via=st.sampled_from(["poll", "sweep"]), event=st.just(""), at=st.integers(0, 2)),
     review=st.integers(0, 2),
 )
 
@@ -187,14 +205,17 @@ def test_what_is_packed_comes_back_equal(outcomes: list[Outcome]) -> None:
 
 def review(number: int, **given_: Any) -> Review:
     usual: dict[str, Any] = {
-        "kind": "conflict", "entity": "person", "record_id": "r", "link": None, "field": "f", "system": "", "opened": number,
+        "kind": "conflict", "entity": "person", "record_id": "r", "link": None, "field": "f", "system": "",
+        "opened": number,
     }  # fmt: skip
     return Review(id=number, **(usual | given_))
 
 
 def test_open_reviews_wait_oldest_first_until_they_are_closed(store: Store) -> None:
     with store.write() as tx:
-        decisions.open_reviews(tx, [review(2), review(1), review(3, kind="match", record_id="s", body={"a": [1]})])
+        decisions.open_reviews(
+            tx, [review(2), review(1), review(3, kind="match", record_id="s", body={"a": [1]})]
+        )
         decisions.renew_reviews(tx, {2: {"candidates": {"crm": None}}})
         decisions.close_reviews(tx, [(1, 50, "pat")])
         assert [one.id for one in decisions.waiting(tx)] == [2, 3]

@@ -43,7 +43,7 @@ def statements(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def scans(store: Store, found: dict[str, Any]) -> list[str]:
-    """"table: statement" for every statement that reads a big table from end to end."""
+    """Lines of "table: statement", one for every statement that reads a big table from end to end."""
     bad = []
     with store.read() as tx:
         for sql, parameters in found.items():
@@ -60,7 +60,10 @@ def scans(store: Store, found: dict[str, Any]) -> list[str]:
 
 
 def aliases(sql: str) -> dict[str, str]:
-    return {alias: name for name, alias in re.findall(r"(?:FROM|JOIN)\s+(\w+)\s+(?:AS\s+)?(\w)\b", sql, re.I)}
+    return {
+        alias: name
+        for name, alias in re.findall(r"(?:FROM|JOIN)\s+(\w+)\s+(?:AS\s+)?(\w)\b", sql, re.IGNORECASE)
+    }
 
 
 @pytest.fixture
@@ -84,7 +87,12 @@ def deleted_sweep(world: Rig) -> None:
 def renamed(world: Rig) -> None:
     now = world.clock()
     sighting = queues.Sighting(
-        id="p000099", renamed_from="p000001", stamp=now, begun=now, ended=now, fields={"email": "ann@x.example"}
+        id="p000099",
+        renamed_from="p000001",
+        stamp=now,
+        begun=now,
+        ended=now,
+        fields={"email": "ann@x.example"},
     )
     with world.engine.store.write() as tx:
         queues.stage(tx, queues.LIVE, "crm", "people", [sighting])
@@ -92,7 +100,10 @@ def renamed(world: Rig) -> None:
 
 
 def delivered(world: Rig) -> None:
-    body = b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "changed", "at": 1, "record": null, "into": null}]'
+    body = (
+        b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "changed", '
+        b'"at": 1, "record": null, "into": null}]'
+    )
     with world.engine.store.write() as tx:
         queues.store_delivery(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
     cycle.receive_all(world.engine)

@@ -12,7 +12,9 @@ from syncbroker.store.database import Store
 from syncbroker.store.queues import LIVE, Push, Request, Row, Sighting
 from syncbroker.store.records import FAR
 
-REQUEST = Request(method="POST", url="https://broker.example/hooks", headers={"x-sign": "1"}, query={"a": "b"})
+REQUEST = Request(
+    method="POST", url="https://broker.example/hooks", headers={"x-sign": "1"}, query={"a": "b"}
+)
 
 
 def deliver(store: Store, dedupe: str, system: str = "crm") -> int | None:
@@ -121,13 +123,23 @@ def test_what_was_put_off_by_a_run_that_is_done_is_found_when_it_is_due(store: S
 
 def row(link: int, **given: object) -> Row:
     usual = Row(
-        link=link, system="crm", object="people", op="update", state="due", due=0, attempts=0, run=0, push=Push()
+        link=link,
+        system="crm",
+        object="people",
+        op="update",
+        state="due",
+        due=0,
+        attempts=0,
+        run=0,
+        push=Push(),
     )
     return replace(usual, **given)  # type: ignore[arg-type]  # fields of a row
 
 
 def test_a_row_comes_back_as_it_was_saved(store: Store) -> None:
-    push = Push(values={"tags": ("a", "b"), "money": (5, "USD"), "none": None, "yes": True}, key="k", refused={"x": 1})
+    push = Push(
+        values={"tags": ("a", "b"), "money": (5, "USD"), "none": None, "yes": True}, key="k", refused={"x": 1}
+    )
     saved = row(1, push=push, state="refused", error="no")
     with store.write() as tx:
         queues.save_outbox(tx, [row(1), row(2)])
@@ -138,7 +150,14 @@ def test_a_row_comes_back_as_it_was_saved(store: Store) -> None:
 
 
 def test_rows_are_due_by_system_state_and_time_oldest_first(store: Store) -> None:
-    rows = [row(1, due=9), row(2), row(3, due=11), row(4, system="mkt"), row(5, state="claimed"), row(6, state="waiting")]
+    rows = [
+        row(1, due=9),
+        row(2),
+        row(3, due=11),
+        row(4, system="mkt"),
+        row(5, state="claimed"),
+        row(6, state="waiting"),
+    ]
     with store.write() as tx:
         queues.save_outbox(tx, rows)
         assert [one.link for one in queues.outbox_due(tx, "crm", ["due"], 10, 100)] == [2, 1]
@@ -175,7 +194,9 @@ def test_claims_of_a_dead_worker_are_unknown(store: Store) -> None:
 @pytest.mark.parametrize("op", ["create", "update"])
 def test_writes_that_wait_to_refer_to_something_are_woken_by_system(store: Store, op: str) -> None:
     with store.write() as tx:
-        queues.save_outbox(tx, [row(1, state="waiting", due=FAR, op=op), row(2, state="waiting", due=FAR, system="mkt")])
+        queues.save_outbox(
+            tx, [row(1, state="waiting", due=FAR, op=op), row(2, state="waiting", due=FAR, system="mkt")]
+        )
         queues.wake_waiting(tx, "crm")
         states = {n: one.state for n, one in queues.outbox_rows(tx, [1, 2]).items()}
     assert states == {1: "due", 2: "waiting"}

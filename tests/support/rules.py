@@ -15,7 +15,9 @@ SYSTEMS = ("crm", "mkt", "sup")
 OWNED = ("enforce",)
 
 
-def rule(policy: str, *, type: Type = Type.TEXT, systems: tuple[str, ...] = SYSTEMS, **given: Any) -> FieldRule:
+def rule(
+    policy: str, *, type: Type = Type.TEXT, systems: tuple[str, ...] = SYSTEMS, **given: Any
+) -> FieldRule:
     """A field `f` on every system, ranked as written. Under `enforce` the first system has authority."""
     authority = given.pop("authority", systems[:1] if policy in OWNED else ())
     push_only = given.pop("push_only", ())
@@ -79,9 +81,7 @@ def link(system: str = "crm", n: int = 1, **given: Any) -> LinkState:
     }
     if fields:
         given = {"seen": 1} | given
-    return LinkState(
-        n=n, system=system, object="people", external_id=f"{system}-{n}", fields=fields, **given
-    )
+    return LinkState(n=n, system=system, object="people", external_id=f"{system}-{n}", fields=fields, **given)
 
 
 def seen(value: Value) -> Seen:

@@ -113,14 +113,21 @@ class World:
         if self.timing.stamped:
             self._look(name, Look(seen={"f": rules.seen(value)}, stamp=when, begun=0, ended=now, read=False))
         else:
-            self._look(name, Look(seen={"f": rules.seen(value)}, stamp=None, begun=when, ended=now, read=True))
+            self._look(
+                name, Look(seen={"f": rules.seen(value)}, stamp=None, begun=when, ended=now, read=True)
+            )
 
     def read(self, name: str, *, unsure: bool = False) -> Look:
         begun = self.now()
         value, when, _ = self.systems[name].history[-1]
         stamp = when if self.timing.stamped else None
         return Look(
-            seen={"f": rules.seen(value)}, stamp=stamp, begun=begun, ended=self.now(), read=True, unsure=unsure
+            seen={"f": rules.seen(value)},
+            stamp=stamp,
+            begun=begun,
+            ended=self.now(),
+            read=True,
+            unsure=unsure,
         )
 
     def sweep(self, name: str) -> None:
@@ -310,7 +317,11 @@ class World:
                 found.append(f"{name} is believed to hold another value")
             if golden.frozen is None and not in_step(state, golden.value) and state.ignored is None:
                 found.append(f"{name} differs for ever")
-            elif golden.frozen is None and state.ignored is None and (not state.met or state.base != golden.value):
+            elif (
+                golden.frozen is None
+                and state.ignored is None
+                and (not state.met or state.base != golden.value)
+            ):
                 found.append(f"the base of {name} is stale")
             if golden.frozen is None and self.owed(name):
                 found.append(f"{name} is still owed a write")

@@ -23,6 +23,10 @@ Bars = Annotated[
 ]
 
 
+PATIENCE = 20.0
+"""Seconds that a command waits for what vendors finish later, such as jobs; what takes longer is the next one's."""
+
+
 def sync(systems: Systems = None, progress: Bars = None, as_json: Json = False) -> None:
     """Pull what changed, decide it, write what is owed. With names, pull only from those systems.
 
@@ -57,6 +61,7 @@ def _run(
             late = cycle.recover(engine)
             cycle.activate(engine)
             done = run(engine, systems, watch)
+            cycle.drain(engine, done, PATIENCE, time.sleep, watch)
         done.kinds.update(late.kinds)
         report = summary.report(engine, done, calls, time.monotonic() - begun)
     if as_json:

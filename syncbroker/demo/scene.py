@@ -272,7 +272,7 @@ class Scene:
                     return
             if time.monotonic() > end:
                 raise Unmet(f"after {patience:g} s there is still work: {left}")
-            time.sleep(2 * PAUSE)
+            time.sleep(3 * PAUSE)
 
     def work_left(self) -> dict[str, int]:
         """What the store knows to be done or under way. What waits for a person or another record is none."""

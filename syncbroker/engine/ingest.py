@@ -77,7 +77,7 @@ def pull(engine: Engine, source: Source, progress: Progress = quiet) -> Read:
                 pages, whole = _begun(connector.poll(source.object, source.paths, cursor=at.cursor)), False
             except Refused:  # the vendor does not know the cursor (any more)
                 pages, whole = connector.scan(source.object, source.paths), True
-        last = stage_pages(engine, source, pages, result, via, progress)
+        last = stage_pages(engine, source, pages, result, via, progress, began=began)
         result.whole = whole and last is not None and last.proven
         result.cursor = (
             connector.start_cursor(source.object, began) if whole else (last.cursor if last else at.cursor)
@@ -104,14 +104,16 @@ def stage_pages(
     progress: Progress = quiet,
     *,
     seen: bytearray | None = None,
+    began: Micros = 0,
 ) -> Page | None:
     """Stage every item whose fingerprint is not the stored one. Returns the last page.
 
+    `began`: when the first page was asked for, where that was before.
     `seen`: one byte per link number, set for every record that was there unchanged. An unchanged record costs a hash
     and a probe: nothing is parsed, nothing is written.
     """
     last = None
-    begun = engine.now()
+    begun = began or engine.now()
     for page in pages:
         ended = engine.now()
         ids = [item.id for item in page.items]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,8 +48,16 @@ class Case:
             second=s.second,
             unsure=s.unsure,
             consent=s.consent,
-            field_times=s.field_times or {},
+            field_times=self._times(s.field_times) if s.field_times else {},
         )
+
+    def _times(self, by_path: Mapping[str, Micros]) -> dict[str, Micros]:
+        """The time of each field all of whose members have one: the newest of them."""
+        return {
+            name: max(by_path[one.path] for one in members)
+            for name, members in self.reader.fields.items()
+            if all(one.path in by_path for one in members)
+        }
 
 
 def look_up_references(

@@ -73,7 +73,11 @@ def end_after(stage: Stage, point: str, name: str) -> dict[str, Any]:
     process = stage.serving
     assert process is not None
     if point == "accepted":
-        Scene(stage, {}).until("the CRM has taken a create", lambda: has_taken(stage, "crm"))
+        somebody = addresses(stage, point, name)[2]
+        scene = Scene(stage, {})
+        scene.until("the CRM has taken a create", lambda: has_taken(stage, "crm"))
+        # a create that may or may not have reached SendGrid is left alone for its lag, which is half a minute
+        scene.until("the mail tool has them", lambda: bool(scene.with_email("mail", somebody)))
         process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL
     at.unlink(missing_ok=True)

@@ -41,8 +41,8 @@ def graves(world: Rig) -> int:
         return len(tx.run(tables.tombstones.select()).all())
 
 
-def test_a_detached_record_stays_away_from_the_system_that_deleted_it(any_world: Worlds) -> None:
-    here = opened(any_world, "detach")
+def test_a_detached_record_stays_away_from_the_system_that_deleted_it(world: Worlds) -> None:
+    here = opened(world, "detach")
     remove(here)
     assert left(here) == [1, 0, 1]
     assert here.outcomes("deleted")[0].system == "mkt"
@@ -81,8 +81,8 @@ def test_a_propagated_deletion_stops_before_an_edit_that_its_author_had_not_seen
     assert here.held("crm", "city") == ["Oslo"]
 
 
-def test_a_deleted_record_is_made_again_where_the_mapping_says_so(any_world: Worlds) -> None:
-    here = opened(any_world, "recreate")
+def test_a_deleted_record_is_made_again_where_the_mapping_says_so(world: Worlds) -> None:
+    here = opened(world, "recreate")
     remove(here)
     assert left(here) == [1, 1, 1]
     assert here.ids("mkt") == ["p000002"]
@@ -94,8 +94,8 @@ def test_a_deleted_record_is_made_again_where_the_mapping_says_so(any_world: Wor
 @pytest.mark.parametrize(
     ("choice", "records"), [("detach", [1, 0, 1]), ("propagate", [0, 0, 0]), ("recreate", [1, 1, 1])]
 )
-def test_a_person_decides_what_a_deletion_means(any_world: Worlds, choice: str, records: list[int]) -> None:
-    here = opened(any_world, "review")
+def test_a_person_decides_what_a_deletion_means(world: Worlds, choice: str, records: list[int]) -> None:
+    here = opened(world, "review")
     remove(here)
     (review,) = here.reviews()
     assert (review.kind, review.system) == ("delete", "mkt")

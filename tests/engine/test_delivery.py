@@ -143,10 +143,10 @@ def test_an_edit_that_comes_before_the_re_check_goes_first(
 @UNCONDITIONAL
 @pytest.mark.parametrize("lost", ["drop_answer", "drop_request"])
 def test_a_lost_answer_is_settled_by_reading(
-    any_world: Worlds, people: Any, conditional: bool, lost: str
+    world: Worlds, people: Any, conditional: bool, lost: str
 ) -> None:
     people(conditional=conditional)
-    here = opened(any_world)
+    here = opened(world)
     before = here.writes()
     here.edit("crm", "p000001", city="Oslo")
     fault(here, "mkt", lost)
@@ -290,10 +290,10 @@ def test_a_systems_breaker_opens_after_failures_and_closes_by_itself(world: Worl
 
 @UNCONDITIONAL
 def test_a_system_that_rewrites_our_value_is_not_written_to_again(
-    any_world: Worlds, people: Any, conditional: bool
+    world: Worlds, people: Any, conditional: bool
 ) -> None:
     people(conditional=conditional)
-    here = any_world(FIELDS, RIGA, options={"upper": ["city"]})
+    here = world(FIELDS, RIGA, options={"upper": ["city"]})
     here.sync()
     before = here.writes()
     here.edit("crm", "p000001", city="Oslo")
@@ -363,6 +363,37 @@ def test_a_refused_value_that_changes_is_sent_again_and_its_review_closes(world:
     here.edit("crm", "p000001", city="Turku")
     here.sync()
     assert (cities(here), here.reviews()) == (["Turku", "Turku"], [])
+    assert here.quiet() == AT_REST
+
+
+def test_a_refused_value_keeps_no_other_field_of_the_record_back(world: Worlds) -> None:
+    here = opened(world)
+    refuse(here, "mkt", "Oslo")
+    here.edit("crm", "p000001", city="Oslo")
+    here.sync()
+    (review,) = here.reviews()
+    here.edit("crm", "p000001", name="Ann Lee")
+    here.sync()
+    assert (here.held("mkt", "name"), here.held("mkt", "city")) == (["Ann Lee"], ["Riga"])
+    assert [one.id for one in here.reviews()] == [review.id]
+    assert here.quiet() == AT_REST
+    del here.systems["mkt"].__dict__["_apply"]
+    answer.answer(here.engine, review.id, "retry", "pat")
+    here.sync()
+    assert cities(here) == ["Oslo", "Oslo"]
+    assert here.quiet() == AT_REST
+
+
+def test_a_cleared_field_is_not_taken_for_a_refused_one(world: Worlds) -> None:
+    text = FIELDS.replace("type: person_name, ", "type: person_name, empty: clear, ")
+    here = world(text, {name: [ANN | {"city": "Riga", "name": "Ann Lee"}] for name in ("crm", "mkt")})
+    here.sync()
+    refuse(here, "mkt", "Oslo")
+    here.edit("crm", "p000001", city="Oslo")
+    here.sync()
+    here.edit("crm", "p000001", name=None)
+    here.sync()
+    assert here.held("mkt", "name") == [None]
     assert here.quiet() == AT_REST
 
 

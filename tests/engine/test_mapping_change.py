@@ -53,8 +53,8 @@ def test_a_push_that_is_no_longer_owed_is_withdrawn_and_counted(any_world: World
     assert here.quiet() == AT_REST
 
 
-def test_a_push_goes_on_under_the_new_mapping_where_it_is_still_owed(any_world: Worlds) -> None:
-    here = pending(any_world)
+def test_a_push_goes_on_under_the_new_mapping_where_it_is_still_owed(world: Worlds) -> None:
+    here = pending(world)
     remap(here, FIELDS + "  name: {type: person_name, systems: {crm: name, mkt: name}}\n")
     here.sync()
     assert here.held("mkt", "city") == ["Oslo"]
@@ -101,8 +101,8 @@ def test_an_entity_that_left_the_mapping_with_writes_owed_disturbs_nobody(world:
     assert here.quiet() == AT_REST
 
 
-def test_a_field_that_joins_is_read_everywhere_and_pushed(any_world: Worlds) -> None:
-    here = any_world(FIELDS, {"crm": [ANN | {"name": "Ann Lee"}], "mkt": [ANN]})
+def test_a_field_that_joins_is_read_everywhere_and_pushed(world: Worlds) -> None:
+    here = world(FIELDS, {"crm": [ANN | {"name": "Ann Lee"}], "mkt": [ANN]})
     here.sync()
     remap(here, FIELDS + "  name: {type: person_name, systems: {crm: name, mkt: name}}\n")
     here.sync()
@@ -159,9 +159,9 @@ def test_what_a_system_rewrites_is_not_written_again_because_the_mapping_changed
     assert here.quiet() == AT_REST
 
 
-def test_another_match_rule_finds_the_records_that_are_there_already(any_world: Worlds) -> None:
+def test_another_match_rule_finds_the_records_that_are_there_already(world: Worlds) -> None:
     text = FIELDS + "  phone: {type: phone, systems: {crm: phone, mkt: phone}}\n"
-    here = any_world(text, {"crm": [ANN | {"phone": "+15551234567"}], "mkt": []})
+    here = world(text, {"crm": [ANN | {"phone": "+15551234567"}], "mkt": []})
     here.sync()
     remap(here, text, match="phone")
     here.systems["mkt"].insert("people", {"email": "other@x.example", "phone": "(555) 123-4567"})

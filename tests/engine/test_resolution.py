@@ -69,8 +69,8 @@ def test_three_concurrent_edits_with_pushes_in_flight_end_as_the_highest_rank_sa
     assert world.quiet() == AT_REST
 
 
-def test_every_system_that_edits_in_turn_is_followed(any_world: Worlds) -> None:
-    world = any_world(CITY, three(crm={"city": "Riga"}))
+def test_every_system_that_edits_in_turn_is_followed(world: Worlds) -> None:
+    world = world(CITY, three(crm={"city": "Riga"}))
     world.sync()
     for system, city in (("sup", "Oslo"), ("crm", "Paris"), ("mkt", "Turku")):
         world.edit(system, "p000001", city=city)
@@ -352,8 +352,8 @@ def test_a_field_in_review_stands_still_and_the_others_go_on(any_world: Worlds) 
 
 
 @pytest.mark.parametrize(("choice", "end"), [("crm", "Oslo"), ("mkt", "Turku")])
-def test_a_person_chooses_between_the_candidates(any_world: Worlds, choice: str, end: str) -> None:
-    here = conflicted(any_world)
+def test_a_person_chooses_between_the_candidates(world: Worlds, choice: str, end: str) -> None:
+    here = conflicted(world)
     answer.answer(here.engine, review_of(here).id, choice, "pat")
     here.sync()
     assert everywhere(here, "city") == [end] * 3

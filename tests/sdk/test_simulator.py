@@ -290,6 +290,17 @@ def test_a_fault_is_played_as_often_as_it_says_after_those_it_skips(server: Serv
     assert [call(server, "GET", "/notes/1")[0] for _ in range(5)] == [200, 500, 500, 200, 200]
 
 
+def test_a_fault_that_is_being_played_for_the_last_time_is_not_among_those_left(
+    server: Server, control: Control
+) -> None:
+    control.fault("status", status=500, times=2)
+    assert [fault.times for fault in control.faults()] == [2]
+    call(server, "GET", "/notes/1")
+    assert [fault.times for fault in control.faults()] == [1]
+    call(server, "GET", "/notes/1")
+    assert control.faults() == []
+
+
 def test_a_fault_without_end_is_played_until_cleared(server: Server, control: Control) -> None:
     control.fault("status", status=500, times=0)
     assert [call(server, "GET", "/notes/1")[0] for _ in range(3)] == [500] * 3

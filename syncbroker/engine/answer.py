@@ -20,7 +20,7 @@ from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
 from syncbroker.engine import Engine
 from syncbroker.engine.finish import finish
-from syncbroker.engine.judge import Case, judge, look_up_references
+from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
@@ -264,6 +264,7 @@ def _attach_anew(ws: Workspace, plan: Plan, reader: Reader, old: LinkState, reco
     result = observe(link, case.look(), source.timing)
     ws.put_link(result.link, record_id, plan.entity.name)
     ws.linked.append((old.system, plan.entity.name, str(old.external_id)))
+    pend(ws, case, link.n)
     judge(ws, case, link.n, result.edits, None)
     ws.rekey(record_id)
 
@@ -293,6 +294,8 @@ def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None
     row = queues.outbox_rows(ws.tx, [n]).get(n)
     if row is None or n not in ws.home:
         raise BadAnswer("the push is no longer owed", hint="see: syncbroker status")
+    if ws.link(n).open:
+        raise BadAnswer(f"{review.system} is being written to just now", hint="answer again in a minute")
     if choice == "retry":
         ws.outbox[n] = replace(row, state="due", due=0, push=queues.Push(), error=None)
     else:

@@ -19,20 +19,23 @@ from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
-from syncbroker.core.types import Value
+from syncbroker.core.types import Micros, Value
 from syncbroker.engine import Engine, Source
 from syncbroker.engine.finish import finish
-from syncbroker.engine.judge import Case, judge, look_up_references
+from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Outcome
 from syncbroker.store.queues import Sighting, Waiting
-from syncbroker.store.records import FAR
 
 CHUNK = 1000
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
+
+
+WAIT: Micros = 60_000_000
+"""How long an observation of a link with an open write waits at most, unless it is woken sooner."""
 
 
 @dataclass
@@ -197,7 +200,7 @@ class _Chunk:
         if n is not None and n not in ws.home and n not in ws.queued:
             n = None  # ended earlier in this transaction
         if n is not None and ws.link(n).open:
-            self.later.append((row.number, FAR))
+            self.later.append((row.number, ws.now + WAIT))
             return False
         seen = self._seen.get((id(s), plan.entity.name))
         if seen is None:
@@ -329,26 +332,13 @@ class _Chunk:
         if not result.taken:
             self._passed.add(row.number)
         ws.put_link(result.link, record_id, case.plan.entity.name)
-        self._pend(case, n)
+        pend(ws, case, n)
         if result.edits:
             judge(ws, case, n, result.edits, link.consent)
         changed = {*result.confirmed, *(edit.field for edit in result.edits)}
         if link.fields and not changed.isdisjoint(self._keyed[case.plan.entity.name]):
             ws.rekey(record_id)
         return True
-
-    def _pend(self, case: Case, n: int) -> None:
-        """References to what is not linked yet wait for it."""
-        for name, seen in case.seen.items():
-            if seen.pending:
-                members = case.reader.fields[name]
-                raws = [seen.raw] if len(members) == 1 else seen.raw
-                pairs = [
-                    (one.spec.entity, str(raw))
-                    for one, raw in zip(members, raws, strict=True)
-                    if one.spec.entity
-                ]
-                records.pend(self.tx, [(case.source.system, entity, raw, n) for entity, raw in pairs])
 
     def _read_again(self, source: Source, row: Waiting, link: LinkState) -> None:
         """Inside the vendor's read-after-write lag wait first; then (or at once) have it read by id."""

@@ -27,7 +27,7 @@ from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, runs
-from syncbroker.store.queues import Push, Row, Sighting
+from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
 from syncbroker.store.runs import Breaker
 
@@ -148,12 +148,15 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
         ws.outbox[row.link] = None
         ws.count("withdrawn", row.system, row.object)
         return None
+    refused = row.push.refused
     if row.op == "delete":
         values: dict[str, Value] = {}
         raw: dict[str, object] | None = {}
     else:
         owed = fanout.owed(plan, ws.records[record_id])
         wanted = owed.creates.get(row.system, {}) if row.op == "create" else owed.updates.get(row.link, {})
+        if row.op == "update":
+            wanted = {k: v for k, v in wanted.items() if k not in refused or refused[k] != v}
         values, raw = _render(reader, wanted, externals)
         if row.op == "create" and any(
             plan.fields[name].rule.required for name in wanted if name not in values
@@ -164,11 +167,13 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
                 waiting = replace(row, state="waiting", due=FAR, error="waits for what it refers to")
                 ws.outbox[row.link] = waiting
             else:
+                ws.outbox[row.link] = queues.remainder(row) or row
                 ws.touch(record_id)
             return None
     key = str(uuid7())
     link = ws.link(row.link)
-    push = Push(values=values, key=key, based_on=link.order if source.spec.stamp is not None else link.seen)
+    based_on = link.order if source.spec.stamp is not None else link.seen
+    push = replace(queues.anew(row), values=values, key=key, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
     claimed = replace(row, state="claimed", due=ws.now + LEASE, push=push, error=None)

@@ -211,7 +211,7 @@ def _settle_change(
     rest = {name: value for name, value in written.items() if name not in there}
     link = observe.doubt(link, rest, ws.now + REQUEST_LIFE)
     ws.put_link(link, one.record_id, entity)
-    ws.outbox[one.row.link] = replace(one.row, state="due", due=ws.now, push=queues.Push())
+    ws.outbox[one.row.link] = replace(one.row, state="due", due=ws.now, push=queues.anew(one.row))
     after = replace(s, begun=s.ended, unsure=bool(rest))
     queues.stage(ws.tx, queues.LIVE, one.source.system, one.source.object, [after])
     queues.wake(ws.tx, one.source.system, one.source.object, [s.id, str(one.link.external_id)])

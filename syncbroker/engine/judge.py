@@ -12,7 +12,7 @@ from syncbroker.core.observe import Edit, Look
 from syncbroker.core.plan import ABSENT, Plan, Reader, Seen, pick
 from syncbroker.core.resolve import Question, Verdict, resolve
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
-from syncbroker.core.types import Empty, Type
+from syncbroker.core.types import Empty, Micros, Type
 from syncbroker.engine import Engine, Source
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import records
@@ -81,6 +81,18 @@ def look_up_references(
                     {(source.system, link.spec.entity, id_): record for id_, record in linked.items()}
                 )
     return found
+
+
+def pend(ws: Workspace, case: Case, n: int) -> None:
+    """References to what is not linked yet wait for it."""
+    for name, seen in case.seen.items():
+        if seen.pending:
+            members = case.reader.fields[name]
+            raws = [seen.raw] if len(members) == 1 else seen.raw
+            pairs = [
+                (one.spec.entity, str(raw)) for one, raw in zip(members, raws, strict=True) if one.spec.entity
+            ]
+            records.pend(ws.tx, [(case.source.system, entity, raw, n) for entity, raw in pairs])
 
 
 def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_before: str | None) -> None:

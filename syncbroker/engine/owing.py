@@ -73,13 +73,20 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
             ws.outbox[link.n] = None
             ws.count("withdrawn", link.system, link.object)
         return
+    refused = row.push.refused if row is not None else {}
+    still = {name: value for name, value in refused.items() if name in owed and owed[name] == value}
     if row is not None and row.state == "refused":
-        if all(row.push.refused.get(name) == value for name, value in owed.items()):
+        if still.keys() == owed.keys():
             return
-        ws.close(row.push.review, "the value changed")
+        if still.keys() != refused.keys():
+            ws.close(row.push.review, "the value changed")
+            still = {}
     elif row is not None and row.state == "due":
         return
-    ws.outbox[link.n] = _row(ws, link, "update")
+    made = _row(ws, link, "update")
+    if row is not None and still:  # what was refused stays so, and keeps nothing else back
+        made = msgspec.structs.replace(made, push=queues.Push(refused=still, review=row.push.review))
+    ws.outbox[link.n] = made
 
 
 def _withdraw(ws: Workspace, record: Record, wanted: set[str], existing: dict[int, Row]) -> None:

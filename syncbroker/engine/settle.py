@@ -17,7 +17,7 @@ from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest
 from syncbroker.engine.finish import finish
-from syncbroker.engine.judge import Case, judge, look_up_references
+from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import bury, deletion, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import SyncbrokerError
@@ -223,7 +223,7 @@ def confirmed(
 ) -> None:
     """The write is known to have arrived: `held` becomes what the answer shows, `base` what was written."""
     n, entity = one.row.link, one.plan.entity.name
-    ws.outbox[n] = None
+    ws.outbox[n] = queues.remainder(one.row)
     if one.write.op == "delete":
         removed(ws, one)
         return
@@ -232,6 +232,10 @@ def confirmed(
     if link.external_id is not None and external_id not in (None, link.external_id):
         renamed(ws, n, link.external_id, str(external_id), _other_link(ws, one, str(external_id)))
         link = ws.link(n)
+    elif link.external_id is None and (early := _other_link(ws, one, str(external_id))) is not None:
+        ws.close(ws.link(early).review, "a create of ours made it")
+        ws.drop_link(early)  # met, and taken for a record of its own, before our create was answered
+        ws.count("met_before_answer", one.source.system, one.source.object)
     seen = one.reader.read(shown.fields, shown.complete, known) if shown else {}
     written = one.row.push.values
     stamped = one.source.spec.stamp is not None
@@ -255,6 +259,7 @@ def confirmed(
         look = case.look(name for name in seen if name not in written)
         result = observe.observe(link, look, one.source.timing)
         ws.put_link(result.link, one.record_id, entity)
+        pend(ws, case, n)
         judge(ws, case, n, result.edits, before_consent)
         if shown.fingerprint and not result.again:
             ws.fingerprints[key] = (bytes.fromhex(shown.fingerprint), n)
@@ -297,9 +302,10 @@ def removed(ws: Workspace, one: Claim) -> None:
 
 def refuse(ws: Workspace, one: Claim, message: str) -> None:
     """The vendor's permanent no becomes a review and never blocks its neighbours."""
-    values = one.row.push.values
+    values = {**one.row.push.refused, **one.row.push.values}
     review = ws.ask(
         "refused",
+        number=one.row.push.review,
         entity=one.plan.entity.name,
         record_id=one.record_id,
         link=one.row.link,
@@ -392,7 +398,7 @@ def release(ws: Workspace, one: Claim, due: Micros) -> None:
     link = replace(ws.link(one.row.link), open=False)
     ws.put_link(link, one.record_id, one.plan.entity.name)
     ws.outbox[one.row.link] = replace(
-        one.row, state="due", due=due, attempts=one.row.attempts + 1, push=queues.Push()
+        one.row, state="due", due=due, attempts=one.row.attempts + 1, push=queues.anew(one.row)
     )
     if link.external_id is not None:
         queues.wake(ws.tx, link.system, link.object, [link.external_id])

@@ -247,13 +247,20 @@ def open_store(url: str) -> Store:
                         f"the folder {folder} does not exist", hint="make it, or name another file"
                     )
             waiting = {"timeout": BUSY_MS / 1000, "check_same_thread": False}
-            engine = create_engine(parsed, pool_size=16, max_overflow=48, connect_args=waiting)
+            engine = create_engine(
+                parsed, pool_size=16, max_overflow=48, connect_args=waiting, hide_parameters=True
+            )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
             waiting = {"connect_timeout": 10}
             engine = create_engine(
-                parsed, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args=waiting
+                parsed,
+                pool_pre_ping=True,
+                pool_size=8,
+                max_overflow=24,
+                connect_args=waiting,
+                hide_parameters=True,
             )
     except NoSuchModuleError as error:
         raise BadSetting(

@@ -166,6 +166,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+def anew(row: Row) -> Push:
+    """Nothing is being written any more; what was refused before stays refused."""
+    return Push(refused=row.push.refused, review=row.push.review)
+
+
+def remainder(row: Row) -> Row | None:
+    """What is left of a row once its write is done: what was refused before, if anything."""
+    if not row.push.refused:
+        return None
+    return msgspec.structs.replace(row, state="refused", due=FAR, push=anew(row))
+
+
 _push = msgspec.json.Decoder(Push)
 _OUTBOX = ["link", "system", "object", "op", "state", "due", "attempts", "run", "body", "error"]
 

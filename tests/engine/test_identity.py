@@ -528,7 +528,9 @@ def test_a_reference_of_a_record_whose_match_was_asked_about_is_followed_after_t
 def test_an_answer_that_shows_a_reference_which_is_not_linked_yet_lets_it_wait(world: Worlds) -> None:
     """It was changed between our re-check and our write; nothing else will tell of it again."""
     here = referring(
-        world, {"crm": [ANN | {"firm": "f000001"}], "mkt": [ANN]}, {"crm": [{"name": "Acme"}], "mkt": [{"name": "Acme"}]}
+        world,
+        {"crm": [ANN | {"firm": "f000001"}], "mkt": [ANN]},
+        {"crm": [{"name": "Acme"}], "mkt": [{"name": "Acme"}]},
     )
     here.sync()
     wait(here)
@@ -554,9 +556,13 @@ def test_an_answer_that_shows_a_reference_which_is_not_linked_yet_lets_it_wait(w
 # --------------------------------------------------------------------------- our own creates, met too early
 
 
-def test_a_created_record_that_is_met_before_its_answer_and_has_no_key_is_no_second_one(any_world: Worlds) -> None:
+def test_a_created_record_that_is_met_before_its_answer_and_has_no_key_is_no_second_one(
+    any_world: Worlds,
+) -> None:
     entity = entity_text(FIELDS, ["crm", "mkt"], create="always", match="phone")
-    here = any_world(FIELDS, {"crm": [{"email": "ann@x.example", "name": "Ann Lee"}], "mkt": []}, entity=entity)
+    here = any_world(
+        FIELDS, {"crm": [{"email": "ann@x.example", "name": "Ann Lee"}], "mkt": []}, entity=entity
+    )
     for system in ("crm", "mkt"):
         cycle.pull_source(here.engine, here.engine.sources[system, "people"])
     sure = deliver.recheck(here.engine, deliver.claim(here.engine, "mkt", here.engine.now()))
@@ -572,7 +578,9 @@ def test_a_created_record_that_is_met_before_its_answer_and_has_no_key_is_no_sec
     assert here.quiet() == AT_REST
 
 
-def test_what_comes_under_a_former_id_while_a_write_is_under_way_waits_no_longer_than_it(world: Worlds) -> None:
+def test_what_comes_under_a_former_id_while_a_write_is_under_way_waits_no_longer_than_it(
+    world: Worlds,
+) -> None:
     here = world(FIELDS, {"crm": [ANN], "mkt": []})
     here.sync()
     stage(here, "mkt", seen(here, "hash-1", ANN, aliases=("unique-7",)))

@@ -33,7 +33,9 @@ def staged(world: Rig, run: int) -> list[queues.Sighting]:
         return [one.sighting for one in queues.take(tx, run, 10**18, 100)]
 
 
-def test_a_poll_begins_before_its_first_page_is_fetched(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poll_begins_before_its_first_page_is_fetched(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = opened(world)
     here.edit("crm", "p000001", address__city="Oslo")
     connector, fetched = here.engine.connectors["crm"], list[int]()
@@ -69,8 +71,12 @@ def test_a_field_time_is_known_by_the_vendors_own_path(world: Worlds) -> None:
     assert (question.since, question.until) == (now - 500, now - 500)
 
 
-def test_a_reading_that_breaks_off_leaves_nothing_and_is_made_again(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = world(FIELDS, {"crm": [{"email": f"p{n}@x.example"} for n in range(5)], "mkt": []}, options={"page": 2})
+def test_a_reading_that_breaks_off_leaves_nothing_and_is_made_again(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world(
+        FIELDS, {"crm": [{"email": f"p{n}@x.example"} for n in range(5)], "mkt": []}, options={"page": 2}
+    )
     connector = here.engine.connectors["crm"]
     real = connector.scan
 
@@ -88,7 +94,9 @@ def test_a_reading_that_breaks_off_leaves_nothing_and_is_made_again(world: World
     assert len(here.records()) == 5
 
 
-def test_a_cursor_that_the_vendor_forgot_makes_the_whole_object_be_read(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cursor_that_the_vendor_forgot_makes_the_whole_object_be_read(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = opened(world)
     here.edit("crm", "p000001", email="new@x.example")
 
@@ -102,7 +110,9 @@ def test_a_cursor_that_the_vendor_forgot_makes_the_whole_object_be_read(world: W
     assert here.quiet() == AT_REST
 
 
-def test_a_list_that_does_not_prove_to_be_whole_opens_nothing_for_creates(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_does_not_prove_to_be_whole_opens_nothing_for_creates(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = world(FIELDS, {"crm": [ANN], "mkt": []}, create="always")
     connector = here.engine.connectors["mkt"]
     real = connector.scan
@@ -129,10 +139,11 @@ def test_an_observation_of_what_is_mapped_no_more_is_counted(world: Worlds) -> N
         assert queues.inbox_size(tx) == 0
 
 
-def test_texts_that_no_column_can_hold_are_matched_and_kept_all_the_same(any_world: Worlds) -> None:
+def test_odd_texts_are_matched_and_those_that_no_column_can_hold_are_asked_about(any_world: Worlds) -> None:
     text = "  email: {type: text, systems: {crm: email, mkt: email}}\n"
-    odd = {"email": "a\u0000b\ufffe|\\|\U0001f600"}
-    here = any_world(text, {"crm": [odd], "mkt": [odd]})
+    odd = {"email": "a\ufffe|\\|\U0001f600'; --"}
+    here = any_world(text, {"crm": [odd, {"email": "a\u0000b"}], "mkt": [odd]})
     here.sync()
-    assert [len(record.links) for record in here.records()] == [2]
+    assert [len(record.links) for record in here.records()] == [2, 1]
+    assert [review.kind for review in here.reviews()] == ["invalid"]
     assert here.quiet() == AT_REST

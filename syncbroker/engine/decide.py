@@ -207,9 +207,7 @@ class _Chunk:
             seen = {} if s.deleted or s.merged_into else reader.read(s.fields, s.complete, self.references)
         case = Case(source, plan, reader, s, seen)
         if s.deleted or s.merged_into:
-            if (
-                n is not None and external_id != s.id
-            ):  # a former id is gone; its record is known by another one
+            if n is not None and external_id != s.id:  # a former id: its record is known by another one
                 ws.count("former_id_gone", source.system, source.object)
             elif n is not None and s.merged_into:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))

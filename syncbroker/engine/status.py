@@ -21,9 +21,12 @@ from syncbroker.store.database import Tx
 
 COUNTED = {
     "duplicate_link": "second links of one record in one system; only the first takes part",
+    "former_id_gone": "former external ids that are gone; their records are known by another one",
     "incomplete_unlinked": "partial observations of records that were not linked; the next full read brings them",
+    "late_answer": "answers to writes that another worker had settled meanwhile",
     "lifted": "tombstones that a person lifted",
     "merged_at_vendor": "records that a vendor merged into another one",
+    "met_before_answer": "records that were met before the create that made them was answered",
     "reappeared": "records that were there again after a deletion",
     "rechecked_away": "writes put back because the system held something else by then",
     "renamed": "external ids that changed; their links were re-pointed",

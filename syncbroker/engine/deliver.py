@@ -167,7 +167,8 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
                 waiting = replace(row, state="waiting", due=FAR, error="waits for what it refers to")
                 ws.outbox[row.link] = waiting
             else:
-                ws.outbox[row.link] = queues.remainder(row) or row
+                if left := queues.remainder(row):
+                    ws.outbox[row.link] = left
                 ws.touch(record_id)
             return None
     key = str(uuid7())

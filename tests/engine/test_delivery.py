@@ -512,6 +512,17 @@ def test_a_create_waits_for_a_required_value(world: Worlds) -> None:
     assert here.quiet() == AT_REST
 
 
+def test_a_create_that_waits_for_a_value_goes_on_waiting_when_something_else_is_linked(world: Worlds) -> None:
+    text = FIELDS.replace("type: person_name", "type: person_name, required: true")
+    here = world(text, ALONE, create="always")
+    here.sync()
+    here.systems["mkt"].insert("people", {"email": "bob@x.example", "name": "Bob Ray"})
+    here.sync()
+    with here.engine.store.read() as tx:
+        assert queues.outbox_counts(tx) == {("mkt", "waiting"): 1}
+    assert here.quiet() == AT_REST
+
+
 def test_nothing_is_created_before_the_first_read_of_the_object_is_complete(world: Worlds) -> None:
     here = world(FIELDS, {"crm": [ANN], "mkt": [{"email": "bob@x.example"}]}, create="always")
     here.systems["mkt"].faults.append(Fault(kind="status", operation="people.list", status=503, times=0))

@@ -176,7 +176,7 @@ def drain(
     For at most `patience` seconds.
     """
     until = engine.now() + int(patience * 1_000_000)
-    while (due := _next_due(engine, summary)) is not None and due <= until:
+    while engine.now() < until and (due := _next_due(engine, summary)) is not None and due <= until:
         sleep(max(0.05, (due - engine.now()) / 1_000_000))
         settle(engine, summary, watch)
 

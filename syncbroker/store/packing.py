@@ -100,7 +100,7 @@ def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
     if q is None:
         unasked = (0, None, None, None, None, rest or None)
         return _Row(o.kind, o.field, o.policy, o.place, o.why, o.winner, o.after, *unasked)
-    if not look.until:
+    if not any(row.flags for row in look.rows):  # the first question of a look speaks for all
         look.since, look.until, look.seen, look.linked, look.actor = (
             q.since,
             q.until,

@@ -22,9 +22,9 @@ class Server:
         if url.startswith("postgresql"):
             with psycopg.connect(plain(url)) as connection:
                 row = connection.execute("SELECT pg_backend_pid(), inet_server_addr() IS NULL").fetchone()
-            if row and row[1]:  # on this machine: reached through a Unix socket
-                fields = _stat(row[0])
-                self._first = int(fields[1]) if fields else 0
+                if row and row[1]:  # on this machine: reached through a Unix socket
+                    fields = _stat(row[0])
+                    self._first = int(fields[1]) if fields else 0
 
     def seconds(self) -> float:
         if not self._first:

@@ -51,11 +51,20 @@ class FieldLink(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """When a system has the authority that it is given: while the CEL condition `when` holds, and until `stale_after`
+    µs after its last edit of the field (0: for ever)."""
+
+    when: str = ""
+    stale_after: int = 0
+
+
 class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
     """One field of an entity.
 
     `rank`: every linked system from highest to lowest: the authorities as written, then the others in file order.
-    `authority`: the systems written under `authority`; under `enforce` only they may decide.
+    `authority`: the systems written under `authority`; under `enforce` only they may decide. `terms`: by system, where
+    its authority has any.
     `order`: for most_restrictive, the choices from least to most restrictive. `tolerance` in µs.
     `empty`: "keep" (an empty never overwrites) or "clear". `group`: fields of one group have one winner.
     """
@@ -67,6 +76,7 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
     authority: tuple[str, ...]
     rank: tuple[str, ...]
     links: dict[str, FieldLink]
+    terms: dict[str, Terms] = {}
     required: bool = False
     on_foreign_edit: Literal["revert", "propose", "ignore"] = "revert"
     tie: Literal["rank", "review"] = "rank"
@@ -82,31 +92,44 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkRule(msgspec.Struct, frozen=True, kw_only=True):
-    """One entity on one system. `create_when` is a CEL condition over `record`, used when `create` is "always"."""
+    """One entity on one system. `create_when` is a CEL condition over `record`, used when `create` is "always".
+
+    `grace`: µs that a deletion waits, and is forgotten when the record reappears meanwhile.
+    """
 
     system: str
     object: str
     create: CreatePolicy = "never"
     create_when: str = ""
     delete: DeletePolicy = "review"
+    grace: int = 0
     line: int = 0
 
 
 class MatchRule(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact match on all of `on`. `then`: link at once, or queue a review that proposes it."""
+    """Exact match on all of `on`. `then`: link at once, or queue a review that proposes it.
 
-    on: tuple[str, ...]
+    With `similar` instead: (field, least likeness 0..1) pairs, all of which must be reached; it only proposes.
+    """
+
+    on: tuple[str, ...] = ()
+    similar: tuple[tuple[str, float], ...] = ()
     then: Literal["link", "review"] = "link"
     line: int = 0
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits for one run over one entity; shares are 0..1, None is no limit."""
+    """Limits for one run over one entity (and for webhooks, for `window` µs); shares are 0..1, None is no limit.
+
+    `collapse`: how many records may come to hold one and the same value in a field that told them apart before.
+    """
 
     changed: float | None = None
     created: int | None = None
     emptied: float | None = None
     deleted: int | None = None
+    collapse: int | None = None
+    window: int = 3_600_000_000
 
 
 class EntityRules(msgspec.Struct, frozen=True, kw_only=True):

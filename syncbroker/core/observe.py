@@ -46,7 +46,10 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Edit(msgspec.Struct, frozen=True, gc=False):
-    """A field whose observed value is neither what the link held nor what was sent to it."""
+    """A field whose observed value is neither what the link held nor what was sent to it.
+
+    `flips`: how often in a row it came back to a value that it held or was sent since the edit before.
+    """
 
     field: str
     seen: Seen
@@ -55,6 +58,7 @@ class Edit(msgspec.Struct, frozen=True, gc=False):
     late: bool
     since: Micros
     until: Micros
+    flips: int = 0
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -172,15 +176,24 @@ def _fresh(link: LinkState, look: Look, order: Micros, timing: Timing) -> Observ
             continue
         else:
             sent = () if timing.conditional else tuple(pair for pair in state.sent if pair[1] > look.ended)
+            back = not first and seen.value in state.known
             fields[name] = FieldState(
-                raw=seen.raw, value=seen.value, met=state.met, base=state.base, sent=sent, known=(seen.value,)
+                raw=seen.raw,
+                value=seen.value,
+                met=state.met,
+                base=state.base,
+                sent=sent,
+                known=(seen.value,),
+                edited=state.edited,
+                flips=state.flips + 1 if back else 0,
             )
             if first and seen.value is None and not state.met:  # never set: no edit
                 continue
         ours.discard(name)
         point = look.field_times.get(name)
         since, until = (point, point) if point is not None else (min(before, order), order)
-        edits.append(Edit(name, seen, state, first, late=False, since=since, until=until))
+        flips = 0 if seen.invalid else fields[name].flips
+        edits.append(Edit(name, seen, state, first, late=False, since=since, until=until, flips=flips))
     if timing.stamped and look.stamp is None:
         order = 0  # our clock says nothing about the order of the system's own versions
     order = max(order, link.order)
@@ -233,6 +246,8 @@ def confirm(
             known=_remember(_remember(state.known, value), seen.value),
             equivalent=(value, seen.value) if rewritten and taught else None,
             blocked=bool(seen.invalid),
+            edited=state.edited,
+            flips=state.flips,
         )
     return replace(
         link,

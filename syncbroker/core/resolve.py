@@ -33,9 +33,15 @@ Kind = Literal[
     "created",
     "linked",
     "match_queued",
+    "merged",
+    "unmerged",
     "deleted",
     "delete_queued",
     "drift_corrected",
+    "authority_changed",
+    "run_held",
+    "contested",
+    "undone",
     "resolved_by_person",
 ]
 
@@ -47,7 +53,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     `seen_before`?) and was last in step with `base` (if it ever `met`). The edit was made between `since` and `until`.
     `late`: our own write removed it before it was seen. `unsure`: it may not build on what its link last held.
     `linked`: systems that hold this field on this record, in rank order. `can_push`: the edit can be reverted there.
-    `consent`: the vendor shows an opt-in that it had not shown before. `empty`: which kind of nothing an empty is.
+    `barred`: (system, why) of authorities that may not decide now: their condition does not hold, or they have lapsed.
+    `consent`: the vendor's evidence of an opt-in that it had not shown before, or "". `flips`: how often in a row the
+    field came back to an earlier value on this link. `empty`: which kind of nothing an empty is.
     """
 
     system: str
@@ -68,7 +76,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     unsure: bool = False
     sweep: bool = False
     linked: tuple[str, ...] = ()
-    consent: bool = False
+    barred: tuple[tuple[str, str], ...] = ()
+    consent: str = ""
+    flips: int = 0
     actor: Actor | None = None
     seen: Micros = 0
 

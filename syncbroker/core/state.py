@@ -22,6 +22,8 @@ class FieldState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `equivalent`: (golden, shown): the system showed `shown` in its answer to our writing `golden`.
     `ignored`: a divergence that a rule or a person let stand, as a 1-tuple.
     `blocked`: what is held cannot be read (yet), so nothing is pushed over it. `review`: the open question about it.
+    `edited`: when it was last edited here (µs), kept where authority lapses. `flips`: how often in a row it came back
+    to an earlier value.
     """
 
     raw: Any = None
@@ -35,13 +37,16 @@ class FieldState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ignored: tuple[Value] | None = None
     blocked: bool = False
     review: int = 0
+    edited: Micros = 0
+    flips: int = 0
 
 
 class Golden(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One golden value. `source`: the system whose edit it is, "" for a person's answer or nothing yet.
 
     (`since`, `until`): when the edit was made, as an interval in µs. `decision` set it. `frozen`: candidates of the
-    review that holds the field still, by system ("" is the golden value's own).
+    review that holds the field still, by system ("" is the golden value's own). `owner`: who had authority when it was
+    last looked at, kept where authority is conditional or lapses.
     """
 
     value: Value = None
@@ -51,6 +56,7 @@ class Golden(msgspec.Struct, frozen=True, array_like=True, gc=False):
     decision: int = 0
     frozen: dict[str, Value] | None = None
     review: int = 0
+    owner: str = ""
 
 
 class LinkState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -61,7 +67,7 @@ class LinkState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     last write was based on. `ours`: fields which that write set, while its state is the last one. `rules`: the mapping
     version under which the canonical values here were made. `open`: a write is under way, observations wait.
     `status`: live; planned (its create is owed, no external id yet); queued (a review asks which record it is); gone
-    (deleted at the vendor, a review asks what follows). `review`: that review.
+    (deleted at the vendor; a review asks what follows, or its grace runs until `ends`). `review`: that review.
     """
 
     n: int
@@ -78,6 +84,7 @@ class LinkState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rules: str = ""
     open: bool = False
     review: int = 0
+    ends: Micros = 0
     fields: dict[str, FieldState] = {}
 
 

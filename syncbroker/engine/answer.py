@@ -102,6 +102,7 @@ def answer(
             raise BadAnswer(
                 f"review {number} has changed since you looked", hint=f"see: syncbroker review show {number}"
             )
+        _check_mapped(engine, review)
         names = [offer.name for offer in offers(review)]
         if choice not in names and not (choice == "value" and review.field):
             takes = ", ".join([*names, *(["a value"] if review.field else [])])
@@ -113,6 +114,20 @@ def answer(
         ws.close(number, person)
         finish(ws)
         return decisions.last_id(tx)
+
+
+def _check_mapped(engine: Engine, review: Review) -> None:
+    """A question may outlive the part of the mapping that it is about."""
+    plan = engine.plans.get(review.entity)
+    missing = ""
+    if plan is None:
+        missing = f"the entity {review.entity}"
+    elif review.field and review.field not in plan.fields:
+        missing = f"the field {review.field}"
+    elif review.system and review.system not in plan.readers:
+        missing = f"{review.entity} in {review.system}"
+    if missing:
+        raise BadAnswer(f"the mapping no longer has {missing}", hint="put it back, answer, and take it out")
 
 
 def _note(

@@ -25,6 +25,7 @@ from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
+from syncbroker.errors import Retry
 from syncbroker.store import queues, records, runs, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Outcome
@@ -33,6 +34,8 @@ from syncbroker.store.queues import Sighting, Waiting
 CHUNK = 1000
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
 
+
+TRIES = 3
 
 WAIT: Micros = 60_000_000
 """How long an observation of a link with an open write waits at most, unless it is woken sooner."""
@@ -49,9 +52,15 @@ class Decided:
 
 def decide(engine: Engine, run: int, progress: Callable[[int], None] = lambda _: None) -> Decided:
     """Every observation of a run that is due."""
-    total = Decided()
+    total, tries = Decided(), TRIES
     while True:
-        part = decide_chunk(engine, run)
+        try:
+            part = decide_chunk(engine, run)
+        except Retry:  # two processes were in each other's way; nothing of the chunk was done
+            tries -= 1
+            if not tries:
+                raise
+            continue
         total.taken += part.taken
         total.kinds.update(part.kinds)
         total.again.extend(part.again)
@@ -239,6 +248,11 @@ class _Chunk:
         keys = matching.keys(plan, _values(plan, case.seen))
         stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
         found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
+        if found.record and n is None:
+            n = self._linked_meanwhile(found.record, source, external_id)
+            if n is not None:
+                self._links[*where, external_id, entity] = n
+                return False, n
         if found.record and self._write_open(found.record, source.system):
             return (
                 True,
@@ -261,6 +275,13 @@ class _Chunk:
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
+
+    def _linked_meanwhile(self, record_id: str, source: Source, external_id: str) -> int | None:
+        """Another process confirmed its create after we looked for links, and before we held the record."""
+        for link in self.ws.records[record_id].links:
+            if (link.system, link.object, link.external_id) == (source.system, source.object, external_id):
+                return link.n
+        return None
 
     def _queue(self, case: Case, link: LinkState, found: matching.Match, *, known: bool) -> None:
         """A person must say which record it is; until then it is held without one."""

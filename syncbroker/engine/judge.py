@@ -151,7 +151,7 @@ def _question(
     if seen.value is None and not seen.invalid:
         empty = Empty.PLACEHOLDER if seen.placeholder else Empty.CLEARED
     fresh_consent = s.consent is not None and s.consent != consent_before
-    guarded = fresh_consent and any(
+    shown = fresh_consent and any(
         one.path == case.source.spec.consent_path for one in reader.fields[edit.field]
     )
     return Question(
@@ -173,7 +173,8 @@ def _question(
         unsure=s.unsure and bool(before.sent),  # only what was being written is in doubt
         sweep=s.via == "sweep",
         linked=linked,
-        consent=guarded,
+        consent=s.consent or "" if shown else "",
+        flips=edit.flips,
         actor=s.actor,
         seen=s.ended,
     )

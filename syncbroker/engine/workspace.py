@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from syncbroker.core import fanout, values
 from syncbroker.core.match import Key, key_values, keys
 from syncbroker.core.plan import Field, Plan
-from syncbroker.core.state import Golden, LinkState, Record
+from syncbroker.core.state import NOTHING, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.store import decisions, queues, records, runs
@@ -69,9 +69,22 @@ class Workspace:
             before = Record(id_, record.entity, dict(record.golden), dict(record.by_number))
             self._before[id_] = before
             self.records[id_] = refresh(plan, record) if plan else record
-            self._dirty.update(n for n, link in record.by_number.items() if link is not before.by_number[n])
+            changed = [n for n, link in record.by_number.items() if link is not before.by_number[n]]
+            self._dirty.update(changed)
+            if changed:
+                self._close_unmapped(before, record)
             self.home.update(dict.fromkeys(record.by_number, id_))
             self.stored.update(record.by_number)
+
+    def _close_unmapped(self, before: Record, record: Record) -> None:
+        """Nobody can answer a question about a field that the mapping no longer has."""
+        why = "the mapping changed"
+        for name in before.golden.keys() - record.golden.keys():
+            self.close(before.golden[name].review, why)
+        for n, link in record.by_number.items():
+            was = before.by_number[n].fields
+            for name in was.keys() - link.fields.keys():
+                self.close(was[name].review, why)
 
     def load_queued(self, numbers: Sequence[int]) -> None:
         for n, (state, record_id, entity) in records.link_states(self.tx, numbers).items():
@@ -246,8 +259,19 @@ class Workspace:
         for id_ in self.touched:
             record = self.records[id_]
             for link in fanout.step(record):
-                record.by_number[link.n] = link
+                record.by_number[link.n] = self._agreed(link, record)
                 self._dirty.add(link.n)
+
+    def _agreed(self, link: LinkState, record: Record) -> LinkState:
+        """Questions about fields that came to be in step meanwhile are closed."""
+        asked = {
+            name: replace(state, review=0)
+            for name, state in link.fields.items()
+            if state.review and fanout.in_step(state, record.golden.get(name, NOTHING).value)
+        }
+        for name in asked:
+            self.close(link.fields[name].review, "agreed")
+        return replace(link, fields={**link.fields, **asked}) if asked else link
 
     def write(self) -> dict[str, int]:
         """Write everything that changed. Returns outcomes by kind."""

@@ -215,6 +215,8 @@ def _translate(error: DBAPIError, where: str) -> Exception:
         )
     if "database is locked" in low or "deadlock" in low or "could not serialize" in low:
         return Retry(f"the store {where} is busy", hint="another process is writing; try again")
+    if "uniqueviolation" in type(error.orig).__name__.lower():
+        return Retry(f"the store {where} is busy", hint="two processes wrote the same at once; try again")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         first = text.strip().splitlines()[0] if text.strip() else type(error.orig).__name__
         return StoreUnusable(

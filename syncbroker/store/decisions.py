@@ -32,7 +32,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: list[Outcome]
 
 
-ReviewKind = Literal["conflict", "proposal", "invalid", "match", "delete", "refused"]
+ReviewKind = Literal[
+    "conflict", "contested", "proposal", "invalid", "match", "merge", "delete", "refused", "guard"
+]
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):

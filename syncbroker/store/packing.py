@@ -17,7 +17,8 @@ from syncbroker.core.types import Actor, Micros, Value
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What made the broker look: `via` webhook, poll, sweep, first_read, write, reference, mapping, person."""
+    """What made the broker look: `via` webhook, poll, sweep, first_read, read, write, reference, mapping, person, undo,
+    merge, authority."""
 
     via: str
     event: str = ""
@@ -73,9 +74,10 @@ class _Look(msgspec.Struct, array_like=True):
     rows: list[_Row]
 
 
-_FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep", "consent")
-_RARE = ("raw", "invalid", "empty")
-_ASKED = 1 << len(_FLAGS)
+_FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
+_RARE = ("raw", "invalid", "empty", "consent", "flips", "barred")
+_UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
+_ASKED = 1 << 8
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[_Look]).decode
 
@@ -116,12 +118,8 @@ def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
         | q.late << 4
         | q.unsure << 5
         | q.sweep << 6
-        | q.consent << 7
     )
-    if q.raw is not None:
-        rest["raw"] = q.raw
-    if q.invalid or q.empty:
-        rest["invalid"], rest["empty"] = q.invalid, q.empty
+    rest |= {name: one for name in _RARE if (one := getattr(q, name)) != _UNASKED[name]}
     if (q.since, q.until, q.seen) != (look.since, look.until, look.seen):
         rest["times"] = (q.since, q.until, q.seen)
     if q.linked != look.linked:
@@ -178,6 +176,8 @@ def _question(look: _Look, row: _Row, rest: dict[str, Any]) -> Question:
     since, until, seen = rest.get("times", (look.since, look.until, look.seen))
     actor = msgspec.convert(rest["actor"], Actor | None) if "actor" in rest else look.actor
     given: dict[str, Any] = {name: rest[name] for name in _RARE if name in rest}
+    if "barred" in given:
+        given["barred"] = tuple(tuple(pair) for pair in given["barred"])
     given |= {name: bool(row.flags >> n & 1) for n, name in enumerate(_FLAGS)}
     return Question(
         system=rest.get("system", look.system),

@@ -111,13 +111,13 @@ def wake(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> None
 
 
 def late_runs(tx: Tx, now: Micros) -> list[int]:
-    """Finished runs with observations that were put off and are due."""
+    """Runs with observations that are due: put off by one that is done, or left by one whose deciding broke off."""
     i, r = tables.inbox.c, tables.runs.c
     found: list[int] = []
     run = tx.run(select(func.min(i.run)).where(i.run > LIVE)).scalar_one()
     while run is not None:  # from run to run: there are few in the inbox, and many done ones
-        done = tx.run(select(r.state).where(r.id == run)).scalar() == "done"
-        if done and is_due(tx, run, now):
+        staged = tx.run(select(r.state).where(r.id == run)).scalar() in ("done", "released")
+        if staged and is_due(tx, run, now):
             found.append(run)
         run = tx.run(select(func.min(i.run)).where(i.run > run)).scalar_one()
     return found

@@ -34,6 +34,7 @@ mappings = Table(
     Column("version", Text, primary_key=True),
     Column("first_used", Big, nullable=False),
     Column("last_used", Big, nullable=False),
+    Column("body", Text),  # the rules, so that decisions made under them can be resolved again
     Index("mappings_by_use", "last_used"),  # which version was active before this one
 )
 
@@ -206,7 +207,7 @@ reviews = Table(
     "reviews",
     metadata,
     Column("id", Big, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),  # conflict, proposal, invalid, match, delete, refused
+    Column("kind", Text, nullable=False),  # decisions.ReviewKind
     Column("entity", Text, nullable=False),
     Column("record_id", Text),
     Column("link", Big),
@@ -219,6 +220,95 @@ reviews = Table(
     Index("reviews_open", "closed", "opened"),
     Index("reviews_by_record", "record_id", "closed"),
     Index("reviews_by_link", "link", "closed"),
+    Index("reviews_alike", "closed", "kind", "entity", "field", "system"),  # one answer for all alike
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("record_id", Text, primary_key=True),
+    Column("due", Big, nullable=False),  # when the record must be looked at again, without any news of it
+    Index("alarms_by_due", "due"),
+    sqlite_with_rowid=False,
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("record_id", Text, nullable=False),
+    Column("link", Big, nullable=False),
+    Column("run", Big, nullable=False),  # the run whose decisions owed the write
+    Column("at", Big, nullable=False),
+    Column("op", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("receipts_by_record", "record_id", "id"),  # explain
+    Index("receipts_by_run", "run", "id"),  # undo: what a run created
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),  # its decision on the survivor
+    Column("survivor", Text, nullable=False),
+    Column("absorbed", Text, nullable=False),
+    Column("at", Big, nullable=False),
+    Column("undone", Big),
+    Column("body", Text, nullable=False),
+    Index("merges_by_survivor", "survivor", "id"),
+    Index("merges_by_absorbed", "absorbed", "id"),
+)
+
+referrals = Table(
+    "referrals",
+    metadata,
+    Column("target", Text, primary_key=True),  # the record referred to
+    Column("referrer", Text, primary_key=True),
+    Index("referrals_by_referrer", "referrer"),
+    sqlite_with_rowid=False,
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("run", Big, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("record_id", Text, nullable=False),
+    Column("link", Big, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("found", Big, nullable=False),
+    Column("healed", Big),
+    Column("body", Text, nullable=False),
+    Index("drift_by_time", "found"),  # drift --since
+    Index("drift_by_link", "healed", "link"),  # what heals, what is open
+    Index("drift_by_run", "run"),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("what", Text, primary_key=True),  # changed, created, emptied, deleted
+    Column("minute", Big, primary_key=True, autoincrement=False),
+    Column("count", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("since", Big, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("review", Big, nullable=False),
 )
 
 runs = Table(

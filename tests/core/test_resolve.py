@@ -490,14 +490,14 @@ def test_a_placeholder_removes_no_tag() -> None:
 @pytest.mark.parametrize(
     ("system", "consent", "base", "kind", "after"),
     [
-        ("mkt", True, "off", "adopted", "on"),
-        ("mkt", False, "off", "edit_reverted", "off"),
-        ("crm", True, "off", "edit_reverted", "off"),
-        ("mkt", True, "half", "conflict_resolved", "off"),  # it had not seen the opt-out
+        ("mkt", "form-7", "off", "adopted", "on"),
+        ("mkt", "", "off", "edit_reverted", "off"),
+        ("crm", "form-7", "off", "edit_reverted", "off"),
+        ("mkt", "form-7", "half", "conflict_resolved", "off"),  # it had not seen the opt-out
     ],
 )
 def test_loosening_needs_the_right_system_fresh_consent_and_the_golden_value_seen(
-    system: str, consent: bool, base: str, kind: str, after: str
+    system: str, consent: str, base: str, kind: str, after: str
 ) -> None:
     verdict = resolve(CONSENT, question("on", system=system, golden="off", base=base, consent=consent))
     assert (verdict.kind, verdict.golden.value) == (kind, after)
@@ -602,7 +602,7 @@ def cases(draw: st.DrawFn) -> tuple[FieldRule, Question]:
         unsure=draw(st.booleans()),
         sweep=draw(st.booleans()),
         linked=tuple(draw(st.lists(st.sampled_from(SYSTEMS), unique=True))),
-        consent=draw(st.booleans()),
+        consent=draw(st.sampled_from(["", "form-7"])),
         seen=draw(times),
     )
 

@@ -11,7 +11,7 @@ import pytest
 from syncbroker.core.types import Event, Item
 from syncbroker.engine import answer, cycle, deliver, ingest, settle
 from syncbroker.errors import BadAnswer
-from syncbroker.store import queues, runs
+from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Sighting
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
@@ -594,3 +594,16 @@ def test_what_comes_under_a_former_id_while_a_write_is_under_way_waits_no_longer
     cycle.settle(here.engine, cycle.Summary())
     with here.engine.store.read() as tx:
         assert queues.inbox_size(tx) == 0
+
+
+def test_a_record_that_another_process_linked_a_moment_ago_is_no_duplicate(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link was not there yet when links were looked up, and is there once its record is held."""
+    here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
+    here.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "by_external_id", lambda *_: {})
+        stage(here, "mkt", seen(here, "p000001", ANN | {"name": "Ann New"}))
+    assert links(here) == [[("crm", "p000001", True), ("mkt", "p000001", True)]]
+    assert here.golden("name") == ["Ann New"]

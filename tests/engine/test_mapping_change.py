@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import cycle, decide, deliver
+from syncbroker.engine import answer, cycle, decide, deliver
+from syncbroker.errors import BadAnswer
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
@@ -232,3 +233,44 @@ def test_a_group_that_loses_a_member_is_read_anew(world: Worlds) -> None:
     here.sync()
     assert here.held("mkt", "city") == ["Oslo"]
     assert here.quiet() == AT_REST
+
+
+REVIEWED = FIELDS + "  name: {type: text, policy: review, systems: {crm: name, mkt: name}}\n"
+
+
+def conflicted(world: Worlds) -> Rig:
+    here = world(REVIEWED, {name: [ANN | {"name": "Ann"}] for name in ("crm", "mkt")})
+    here.sync()
+    here.edit("crm", "p000001", name="Anna")
+    here.edit("mkt", "p000001", name="Anne")
+    here.sync()
+    assert [review.kind for review in here.reviews()] == ["conflict"]
+    return here
+
+
+def test_a_question_about_a_field_that_left_the_mapping_closes(world: Worlds) -> None:
+    here = conflicted(world)
+    remap(here, FIELDS)
+    assert here.reviews() == []
+    here.sync()
+    assert here.quiet() == AT_REST
+
+
+def test_a_question_about_an_entity_that_left_the_mapping_is_told_so(world: Worlds) -> None:
+    here = conflicted(world)
+    (review,) = here.reviews()
+    here.remap(entity_text(FIELDS, here.systems).replace("entity: person", "entity: human"))
+    with pytest.raises(BadAnswer, match="the mapping no longer has"):
+        answer.answer(here.engine, review.id, "crm", "pat")
+
+
+def test_a_question_about_a_system_that_left_the_entity_is_told_so(world: Worlds) -> None:
+    here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
+    here.sync()
+    here.systems["mkt"].remove("people", "p000001")
+    here.sweep()
+    (review,) = here.reviews()
+    other = FIELDS.replace(", mkt: email", "").replace(", mkt: city", "").replace("[crm, mkt]", "crm")
+    here.remap(entity_text(other, ["crm"]))
+    with pytest.raises(BadAnswer, match="the mapping no longer has"):
+        answer.answer(here.engine, review.id, "detach", "pat")

@@ -239,6 +239,18 @@ def test_a_proposal_that_its_author_takes_back_closes(world: Worlds) -> None:
     assert here.quiet() == AT_REST
 
 
+def test_a_proposal_that_the_owner_makes_its_own_closes(world: Worlds) -> None:
+    here = world(ENFORCED.replace("FOREIGN", "propose"), three(crm={"city": "Riga"}))
+    here.sync()
+    here.edit("mkt", "p000001", city="Oslo")
+    here.sync()
+    here.edit("crm", "p000001", city="Oslo")
+    here.sync()
+    assert everywhere(here, "city") == ["Oslo"] * 3
+    assert here.reviews() == []
+    assert here.quiet() == AT_REST
+
+
 def test_a_person_may_answer_a_proposal_with_a_third_value(world: Worlds) -> None:
     here = world(ENFORCED.replace("FOREIGN", "propose"), three(crm={"city": "Riga"}))
     here.sync()

@@ -172,7 +172,7 @@ QUESTION = st.builds(
     unsure=st.booleans(),
     sweep=st.booleans(),
     linked=st.sampled_from([(), ("crm",), ("crm", "mkt")]),
-    consent=st.booleans(),
+    consent=st.sampled_from(["", "form-7"]),
     actor=ACTOR,
     seen=st.integers(0, 2),
 )

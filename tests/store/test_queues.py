@@ -105,17 +105,20 @@ def test_an_observation_that_is_put_off_waits_for_its_time_or_to_be_woken(store:
     assert waiting(store) == ["b"]
 
 
-def test_what_was_put_off_by_a_run_that_is_done_is_found_when_it_is_due(store: Store) -> None:
+def test_what_a_run_put_off_or_left_undecided_is_found_when_it_is_due(store: Store) -> None:
     with store.write() as tx:
         done = [runs.begin(tx, "pull", "crm", "people", 1) for _ in range(4)]
         for run in done[:3]:
             queues.stage(tx, run, "crm", "people", [sight(str(run))])
             runs.move(tx, run, "done", {})
         queues.stage(tx, done[3], "crm", "people", [sight("of a run that is read")])
+        broken_off = runs.begin(tx, "pull", "crm", "people", 1)
+        queues.stage(tx, broken_off, "crm", "people", [sight("of a run that was not decided to the end")])
+        runs.move(tx, broken_off, "released", {})
         queues.put_off(tx, [(queues.take(tx, done[1], 0, 1)[0].number, 50)])
     with store.read() as tx:
-        assert queues.late_runs(tx, 0) == [done[0], done[2]]
-        assert queues.late_runs(tx, 50) == done[:3]
+        assert queues.late_runs(tx, 0) == [done[0], done[2], broken_off]
+        assert queues.late_runs(tx, 50) == [*done[:3], broken_off]
 
 
 # -------------------------------------------------------------------------------------------------- outbox

@@ -70,7 +70,7 @@ class World:
         self.landing: list[tuple[str, Write]] = []
         self.kinds: list[str] = []
         self.writes = 0
-        self.pending_consent: dict[str, bool] = {}
+        self.pending_consent: dict[str, str] = {}
 
     def now(self) -> int:
         self.clock += 10
@@ -95,7 +95,7 @@ class World:
 
     # ---- users and their systems ----
 
-    def edit(self, name: str, value: Value, *, consent: bool = False) -> None:
+    def edit(self, name: str, value: Value, *, consent: str = "") -> None:
         if value != self.systems[name].value:
             self.systems[name].history.append((value, self.now(), "user"))
             self.pending_consent[name] = consent
@@ -163,7 +163,7 @@ class World:
             late=edit.late,
             unsure=look.unsure and bool(edit.before.sent),
             linked=tuple(one for one in self.rule.rank if self.rule.links[one].pull),
-            consent=self.pending_consent.pop(name, False),
+            consent=self.pending_consent.pop(name, ""),
             seen=look.ended,
         )
         verdict = resolve(self.rule, question)

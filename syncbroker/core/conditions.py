@@ -91,6 +91,12 @@ def compile_condition(text: str, fields: Mapping[str, Type]) -> Condition:
     return Condition(text, {name: type_ for name, type_ in fields.items() if name in text}, program)
 
 
+def fields_in(text: str) -> frozenset[str]:
+    """The fields that a condition reads."""
+    paths = (re.split(r"\s*\.\s*", token.group("path") or "") for token in _TOKEN.finditer(text))
+    return frozenset(path[1] for path in paths if path[0] == "record" and len(path) > 1)
+
+
 def _typed(fields: Mapping[str, Type]) -> dict[str, cel.Type]:
     names: dict[str, cel.Type] = {}
     for name, type_ in fields.items():

@@ -6,6 +6,8 @@ neither the golden value, nor its recorded equivalent, nor a divergence that was
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import msgspec
 from msgspec.structs import replace
 
@@ -64,14 +66,20 @@ def step(record: Record) -> list[LinkState]:
     return changed
 
 
-def owed(plan: Plan, record: Record) -> Owed:
-    """Everything the systems are owed for this record. Creates that other rules forbid are the caller's to drop."""
+def owed(plan: Plan, record: Record, paused: AbstractSet[tuple[str, str, str]] = frozenset()) -> Owed:
+    """Everything the systems are owed for this record. Creates that other rules forbid are the caller's to drop.
+
+    `paused`: (system, entity, field) of what is not pushed for now.
+    """
     updates: dict[int, dict[str, Value]] = {}
     for link in record.links:
         reader = plan.readers.get(link.system)
         if reader is None or not link.primary or link.status != "live" or not link.seen:
             continue
         values = _link_owed(plan, reader, record, link)
+        if paused:
+            here = (link.system, plan.entity.name)
+            values = {name: value for name, value in values.items() if (*here, name) not in paused}
         if values:
             updates[link.n] = values
     creates, missing = _creates(plan, record)

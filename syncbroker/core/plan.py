@@ -46,6 +46,13 @@ class Field(msgspec.Struct, frozen=True):
     single: bool = True
 
 
+class Term(msgspec.Struct, frozen=True):
+    """What an authority hangs on: a condition, or None, and how long after its last edit it lapses (µs, 0: never)."""
+
+    condition: Condition | None
+    stale_after: int
+
+
 class Reader(msgspec.Struct, frozen=True):
     """One entity on one system: which raw paths make which field, and back.
 
@@ -134,6 +141,7 @@ class Reader(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """One entity, compiled. `version` is the mapping version.
 
+    `terms`: field -> system -> what its authority hangs on, for those that hang on something.
     `keyed`: member field of a match rule -> (field, place in its group or None). `places`: field -> file:line.
     """
 
@@ -143,6 +151,7 @@ class Plan(msgspec.Struct, frozen=True):
     readers: dict[str, Reader]
     keyed: dict[str, tuple[str, int | None]]
     places: dict[str, str]
+    terms: dict[str, dict[str, Term]] = {}
 
     def spec_key(self, name: str, value: Value) -> str | None:
         """The match key text of a golden value of the (ungrouped) field."""
@@ -210,7 +219,15 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
         members = [member.name for member in fields[group].members] if group else []
         keyed[name] = (group or name, members.index(name) if len(members) > 1 else None)
     places = {name: f"{entity.file}:{field.rule.line}" for name, field in fields.items()}
-    return Plan(version, entity, fields, readers, keyed, places)
+    terms = {
+        name: {
+            system: Term(compile_condition(one.when, types) if one.when else None, one.stale_after)
+            for system, one in field.rule.terms.items()
+        }
+        for name, field in fields.items()
+        if field.rule.terms
+    }
+    return Plan(version, entity, fields, readers, keyed, places, terms)
 
 
 def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:

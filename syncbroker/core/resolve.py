@@ -46,6 +46,10 @@ Kind = Literal[
 ]
 
 
+FIGHT = 3
+"""How often in a row a field may come back to an earlier value on one link before a person is asked."""
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One edit and all that its verdict depends on. Times in µs.
 
@@ -54,8 +58,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     `late`: our own write removed it before it was seen. `unsure`: it may not build on what its link last held.
     `linked`: systems that hold this field on this record, in rank order. `can_push`: the edit can be reverted there.
     `barred`: (system, why) of authorities that may not decide now: their condition does not hold, or they have lapsed.
-    `consent`: the vendor's evidence of an opt-in that it had not shown before, or "". `flips`: how often in a row the
-    field came back to an earlier value on this link. `empty`: which kind of nothing an empty is.
+    `takeover`: authority has come to this system, and this is what it holds. `consent`: the vendor's evidence of an
+    opt-in that it had not shown before, or "". `flips`: how often in a row the field came back to an earlier value on
+    this link. `empty`: which kind of nothing an empty is.
     """
 
     system: str
@@ -77,6 +82,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     sweep: bool = False
     linked: tuple[str, ...] = ()
     barred: tuple[tuple[str, str], ...] = ()
+    takeover: bool = False
     consent: str = ""
     flips: int = 0
     actor: Actor | None = None
@@ -104,19 +110,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 def resolve(rule: FieldRule, q: Question) -> Verdict:
     """The verdict on one edit under one rule. Total: every question has one."""
     g = q.golden
+    if q.takeover:
+        before = g.owner or "nobody"
+        return _take(q, "authority_changed", f"authority passed from {before} to {q.system}")
     if q.invalid:
         return Verdict(kind="rejected", golden=g, why=q.invalid, winner=g.source, block=True, ask=True)
     if not q.pull:
-        if q.value == g.value:
-            same = not q.late
-            return Verdict(kind="agreed", golden=g, why="the same value", winner=g.source, base_moves=same)
-        return _foreign(rule, q, "the mapping only pushes to this system, so nothing there decides")
+        return _copy(rule, q)
     if g.frozen is not None:
         return _replace_candidate(rule, q)
+    if q.value == g.value and rule.policy != "union":
+        return _agree(rule, q)
+    if q.flips >= FIGHT and q.value != g.value:
+        return _contest(q)
     if rule.policy == "union":
         return _union(rule, q)
-    if q.value == g.value:
-        return _agree(rule, q)
     if q.value is None and not _may_clear(rule, q):
         return _foreign(rule, q, f"an empty ({q.empty or 'cleared'}) never overwrites a value here")
     if g.value is None and not g.until:
@@ -124,6 +132,17 @@ def resolve(rule: FieldRule, q: Question) -> Verdict:
     if not builds(rule, q) and rule.policy not in ("enforce", "seed") and _variants(rule, q):
         return _standardise(rule, q)
     return POLICIES[rule.policy](rule, q)
+
+
+def _copy(rule: FieldRule, q: Question) -> Verdict:
+    """An edit where the mapping only pushes: nothing there decides."""
+    g = q.golden
+    if q.value == g.value:
+        same = not q.late
+        return Verdict(kind="agreed", golden=g, why="the same value", winner=g.source, base_moves=same)
+    if q.flips >= FIGHT and g.frozen is None:
+        return _contest(q)
+    return _foreign(rule, q, "the mapping only pushes to this system, so nothing there decides")
 
 
 def builds(rule: FieldRule, q: Question) -> bool:
@@ -138,9 +157,10 @@ def _may_clear(rule: FieldRule, q: Question) -> bool:
     return rule.empty == "clear" and q.empty != "placeholder"
 
 
-def owner(rule: FieldRule, linked: tuple[str, ...]) -> str:
-    """Under `enforce`: the highest-ranked authority that is linked, "" when none is."""
-    return next((system for system in rule.authority if system in linked), "")
+def owner(rule: FieldRule, linked: tuple[str, ...], barred: tuple[tuple[str, str], ...] = ()) -> str:
+    """Under `enforce`: the highest-ranked authority that is linked and not `barred`, "" when none is."""
+    out = {system for system, _ in barred}
+    return next((system for system in rule.authority if system in linked and system not in out), "")
 
 
 def outranks(rule: FieldRule, system: str, other: str) -> bool:
@@ -201,6 +221,13 @@ def _freeze(q: Question, why: str) -> Verdict:
     return Verdict(kind="conflict_queued", golden=golden, why=why, ask=True)
 
 
+def _contest(q: Question) -> Verdict:
+    """Rule 9: somebody there does not give up, and neither would we."""
+    golden = msgspec.structs.replace(q.golden, frozen={"": q.golden.value, q.system: q.value})
+    why = f"{q.system} put an earlier value back {q.flips} times in a row"
+    return Verdict(kind="contested", golden=golden, why=why, ask=True)
+
+
 def _replace_candidate(rule: FieldRule, q: Question) -> Verdict:
     """Rule 8: a new edit replaces its system's candidate; when all are equal, the review closes as agreed."""
     g = q.golden
@@ -256,15 +283,19 @@ def _by_rank(rule: FieldRule, q: Question, why: str) -> Verdict:
 
 
 def _enforce(rule: FieldRule, q: Question) -> Verdict:
-    who = owner(rule, q.linked)
+    who = owner(rule, q.linked, q.barred)
+    why = f"{who} has authority"
+    if excluded := dict(q.barred).get(q.system):
+        why += f", {q.system} has none: {excluded}"
+    nobody = "no system has authority now" if q.barred else "no system with authority is linked"
     kind: Kind = "adopted" if builds(rule, q) else "conflict_resolved"
     if q.system == who:
         return _take(q, kind, f"{who} has authority")
     if who and (q.met or q.golden.source in (who, "")):
-        return _foreign(rule, q, f"{who} has authority")
+        return _foreign(rule, q, why)
     if builds(rule, q):
-        return _take(q, "adopted", "no system with authority holds a value")
-    return _by_rank(rule, q, "no system with authority holds a value")
+        return _take(q, "adopted", nobody)
+    return _by_rank(rule, q, nobody)
 
 
 def _prefer(rule: FieldRule, q: Question) -> Verdict:

@@ -8,7 +8,8 @@
     cycle    the four put together: what commands and workers run, and how they catch up after a crash
 
 What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
-is owed now; `waking`: what had waited). `judge` puts edits before their rules, `removal` ends and re-points links.
+is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge` puts edits before their rules,
+`fights` counts those that never end, `removal` ends and re-points links.
 `settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a person; `find`,
 `explain` and `status` only look.
 """

@@ -18,14 +18,14 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, fights
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, queues, records, runs
+from syncbroker.store import decisions, queues, records, runs, waits
 from syncbroker.store.decisions import Cause, Outcome, Review
 
 
@@ -45,7 +45,9 @@ def token(review: Review) -> str:
 def offers(review: Review) -> list[Offer]:
     """What may be answered. Reviews about a field also take a new value."""
     body = review.body
-    if review.kind == "conflict":
+    if review.kind == "contested" and body.get("paused"):
+        return [Offer("resume", f"let {review.field} be written to {review.system} again")]
+    if review.kind in ("conflict", "contested"):
         return [
             Offer(system or "golden", "take this value" if system else "keep the golden value", value)
             for system, value in body["candidates"].items()
@@ -104,8 +106,8 @@ def answer(
             )
         _check_mapped(engine, review)
         names = [offer.name for offer in offers(review)]
-        if choice not in names and not (choice == "value" and review.field):
-            takes = ", ".join([*names, *(["a value"] if review.field else [])])
+        if choice not in names and not (choice == "value" and review.field and review.record_id):
+            takes = ", ".join([*names, *(["a value"] if review.field and review.record_id else [])])
             raise BadAnswer(f"{choice!r} is no answer to review {number}", hint=f"it takes: {takes}")
         ws = Workspace(engine, tx, queues.LIVE, actor=person)
         if review.record_id is not None:
@@ -189,6 +191,15 @@ def _conflict(ws: Workspace, review: Review, choice: str, value: object) -> None
         candidates[system],
         f"a person chose the value of {choice}" if system else "a person kept the value",
     )
+
+
+def _contested(ws: Workspace, review: Review, choice: str, value: object) -> None:
+    if review.record_id is None:
+        waits.resume(ws.tx, review.system, review.entity, review.field)
+        runs.want_derived(ws.tx, [review.entity])
+        return
+    _conflict(ws, review, choice, value)
+    fights.settle(ws, review.record_id, review.field)
 
 
 def _held(ws: Workspace, review: Review, **changes: object) -> None:
@@ -326,6 +337,7 @@ def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None
 
 _ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {
     "conflict": _conflict,
+    "contested": _contested,
     "proposal": _proposal,
     "invalid": _invalid,
     "match": _match,

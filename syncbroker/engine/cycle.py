@@ -15,7 +15,7 @@ from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
 from syncbroker.errors import StoreUnusable, SyncbrokerError
-from syncbroker.store import queues, runs
+from syncbroker.store import queues, runs, waits
 from syncbroker.store.queues import LIVE
 
 Watch = Callable[[str, str, int], None]
@@ -128,6 +128,9 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
 def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:
     """Decide every observation outside a reading that is due now. Returns how many were taken or read again."""
     decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
+    woken = decide.wake(engine)
+    decided.taken += woken.taken
+    decided.kinds.update(woken.kinds)
     for run in _put_off(engine):
         late = decide.decide(engine, run)
         decided.taken += late.taken
@@ -139,7 +142,8 @@ def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -
 
 @dataclass(frozen=True)
 class Due:
-    """Work whose time has come: (delivery, system) pairs, whether observations wait, systems that are owed writes."""
+    """Work whose time has come: (delivery, system) pairs, whether observations or records wait to be decided, systems
+    that are owed writes."""
 
     deliveries: list[tuple[int, str]]
     observations: bool
@@ -160,8 +164,10 @@ def due(engine: Engine, limit: int = 100, without: Sequence[str] = ()) -> Due:
             and at <= now
             and runs.breaker(tx, name).open_until <= now
         ]
-        waits = queues.is_due(tx, LIVE, now) or bool(queues.late_runs(tx, now))
-        return Due(queues.new_deliveries(tx, limit, without), waits, systems)
+        alarm = waits.next_alarm(tx)
+        waiting = queues.is_due(tx, LIVE, now) or (alarm is not None and alarm <= now)
+        waiting = waiting or bool(queues.late_runs(tx, now))
+        return Due(queues.new_deliveries(tx, limit, without), waiting, systems)
 
 
 def drain(

@@ -26,7 +26,7 @@ from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import Retry
-from syncbroker.store import queues, records, runs, tables
+from syncbroker.store import queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Outcome
 from syncbroker.store.queues import Sighting, Waiting
@@ -388,6 +388,26 @@ class _Chunk:
 
 def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Value]:
     return matching.key_values(plan, lambda name: seen[name].value if name in seen else None)
+
+
+# ------------------------------------------------------------------------------------------ by themselves
+
+
+def wake(engine: Engine) -> Decided:
+    """Records that must be looked at again because time has passed: authority lapsed, or a deletion's grace is over."""
+    total = Decided()
+    while True:
+        with engine.store.write() as tx:
+            tx.serialise("decide")
+            ids = waits.take_alarms(tx, engine.now(), CHUNK)
+            if not ids:
+                return total
+            ws = Workspace(engine, tx, queues.LIVE)
+            for id_ in ws.load(ids):
+                if ws.records[id_].entity in engine.plans:
+                    ws.touch(id_)
+            total.kinds.update(finish(ws))
+            total.taken += len(ids)
 
 
 # ------------------------------------------------------------------------------------------ deriving anew

@@ -1,13 +1,16 @@
-"""How every deciding transaction ends: bases move, what is owed is derived, all is written, what waited is woken."""
+"""How every deciding transaction ends: authority that passed on decides, deletions whose grace is over take effect,
+bases move, what is owed is derived, all is written, what waited is woken."""
 
 from __future__ import annotations
 
-from syncbroker.engine import owing, waking
+from syncbroker.engine import owing, removal, takeover, waking
 from syncbroker.engine.workspace import Workspace
 
 
 def finish(ws: Workspace) -> dict[str, int]:
     """Returns outcomes by kind."""
+    takeover.follow(ws)
+    removal.expire(ws)
     ws.step()
     owing.derive(ws)
     kinds = ws.write()

@@ -8,12 +8,13 @@ from functools import cached_property
 
 from msgspec.structs import replace
 
+from syncbroker.core import authority
 from syncbroker.core.observe import Edit, Look
 from syncbroker.core.plan import ABSENT, Plan, Reader, Seen, pick
 from syncbroker.core.resolve import Question, Verdict, resolve
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Empty, Micros, Type
-from syncbroker.engine import Engine, Source
+from syncbroker.engine import Engine, Source, fights
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import records
 from syncbroker.store.database import Tx
@@ -102,7 +103,7 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
     """
     record_id, plan, link = ws.home[n], case.plan, ws.link(n)
     golden = ws.records[record_id].golden
-    live = {one.system for one in ws.records[record_id].links if one.primary and one.status == "live"}
+    before = authority.golden_values(plan, ws.records[record_id]) if plan.terms else {}
     states: dict[str, FieldState] = {}
     for edit in edits:
         ws.close(edit.before.review, "another value came")
@@ -110,11 +111,20 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
             ws.edited.add(n)
         rule = plan.fields[edit.field].rule
         linked: tuple[str, ...] = ()
+        barred: tuple[tuple[str, str], ...] = ()
         if rule.policy == "enforce":
-            linked = tuple(s for s in rule.rank if s in live and plan.readers[s].pulls(edit.field))
+            record = ws.records[record_id]
+            linked = authority.linked(plan, record, edit.field)
+            if edit.field in plan.terms:
+                by = (link.system, edit.until)
+                barred = authority.barred(plan, record, edit.field, ws.now, before, by)
         question = _question(case, link, edit, golden.get(edit.field, NOTHING), linked, consent_before)
+        if barred:
+            question = replace(question, barred=barred)
         verdict = resolve(rule, question)
         after, review = _carry_out(ws, record_id, link, edit, question, verdict)
+        if edit.field in plan.terms and not edit.late:
+            after = replace(after, edited=edit.until)
         if after is not link.fields.get(edit.field):
             states[edit.field] = after
         ws.add(
@@ -187,12 +197,19 @@ def _carry_out(
     state = link.fields.get(edit.field, UNSEEN)
     entity = ws.records[record_id].entity
     golden, review = verdict.golden, 0
-    if verdict.ask and verdict.kind == "conflict_queued":
-        body = {"candidates": golden.frozen or {}, "why": verdict.why}
+    if verdict.ask and verdict.kind in ("conflict_queued", "contested"):
         review = ws.ask(
-            "conflict", entity=entity, record_id=record_id, field=edit.field, number=golden.review, body=body
+            "contested" if verdict.kind == "contested" else "conflict",
+            entity=entity,
+            record_id=record_id,
+            field=edit.field,
+            system=link.system if verdict.kind == "contested" else "",
+            number=golden.review,
+            body={"candidates": golden.frozen or {}, "why": verdict.why},
         )
         golden = replace(golden, review=review)
+        if verdict.kind == "contested":
+            fights.note(ws, entity, link.system, edit.field)
     elif verdict.closes:
         ws.close(q.golden.review, "agreed")
     if golden != q.golden:

@@ -36,7 +36,7 @@ def derive(ws: Workspace) -> None:
         record, plan = ws.records[id_], ws.plan(id_)
         if ws.edited:
             _withhold(ws, record, existing)
-        owed = fanout.owed(plan, record)
+        owed = fanout.owed(plan, record, ws.paused)
         for link in record.links:
             if link.status in ("live", "gone"):
                 row = ws.outbox.get(link.n, existing.get(link.n))

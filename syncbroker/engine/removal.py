@@ -12,18 +12,18 @@ from syncbroker.core.plan import Plan
 from syncbroker.core.state import NOTHING, LinkState
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
-from syncbroker.store import queues, records
+from syncbroker.store import queues, records, runs
 from syncbroker.store.decisions import Cause, Outcome
 
 
-def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None:
-    """Apply the delete policy to a link whose external record is proven gone."""
+def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes, *, over: bool = False) -> None:
+    """Apply the delete policy to a link whose external record is proven gone, after its grace (is it `over`?)."""
     link = ws.link(n)
     if n in ws.queued:
         ws.close(link.review, "deleted at the vendor")
         ws.drop_link(n)
         return
-    if link.status == "gone":
+    if link.status == "gone" and not over:
         return
     record_id, rule = ws.home[n], plan.readers[link.system].rule
     unseen = [
@@ -35,10 +35,13 @@ def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None
     policy = rule.delete
     if not link.primary:
         policy, why = "detach", "a duplicate link ended"
+    elif rule.grace and not over:
+        _wait(ws, plan, link, cause)
+        return
     elif unseen and policy != "review":
         policy, why = "review", f"deleted by somebody who had not seen the newest {', '.join(sorted(unseen))}"
     else:
-        why = f"the link's delete policy is {policy}"
+        why = f"the link's delete policy is {policy}" + (", and its grace is over" if over else "")
     if policy == "review":
         review = ws.ask(
             "delete",
@@ -48,7 +51,7 @@ def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None
             system=link.system,
             body={"why": why},
         )
-        gone = replace(link, status="gone", review=review, seen=max(link.seen, cause.at))
+        gone = replace(link, status="gone", review=review, ends=0, seen=max(link.seen, cause.at))
         ws.put_link(gone, record_id, plan.entity.name)
         ws.add(
             record_id,
@@ -65,6 +68,33 @@ def deleted(ws: Workspace, plan: Plan, n: int, cause: Cause, key: bytes) -> None
         return
     ws.add(record_id, Outcome(kind="deleted", system=link.system, link=n, place=place, why=why, cause=cause))
     end(ws, n, policy, key)
+
+
+def _wait(ws: Workspace, plan: Plan, link: LinkState, cause: Cause) -> None:
+    """The record may reappear: nothing follows from its deletion before the grace is over."""
+    record_id, rule = ws.home[link.n], plan.readers[link.system].rule
+    gone = replace(link, status="gone", ends=ws.now + rule.grace, seen=max(link.seen, cause.at))
+    ws.put_link(gone, record_id, plan.entity.name)
+    days = f"{rule.grace / 86_400_000_000:.4g} days"
+    why = f"the link's delete policy, {rule.delete}, applies in {days} unless it reappears"
+    place = ws.engine.place(plan, rule.line)
+    ws.add(
+        record_id,
+        Outcome(kind="delete_queued", system=link.system, link=link.n, place=place, why=why, cause=cause),
+    )
+
+
+def expire(ws: Workspace) -> None:
+    """Deletions whose grace is over take effect; those whose is not are looked at again then."""
+    for id_ in list(ws.touched):
+        for link in ws.records[id_].links:
+            if not link.ends or link.status != "gone":
+                continue
+            if link.ends > ws.now:
+                ws.alarm(id_, link.ends)
+            elif not link.open:
+                key = runs.secret_key(ws.tx)
+                deleted(ws, ws.plan(id_), link.n, Cause("grace", at=ws.now), key, over=True)
 
 
 def end(ws: Workspace, n: int, policy: str, key: bytes) -> None:
@@ -156,7 +186,7 @@ def reappeared(ws: Workspace, link: LinkState) -> LinkState:
     """A record whose deletion waits for an answer is there again: nothing is left to ask."""
     ws.close(link.review, "the record is there again")
     ws.count("reappeared", link.system, link.object)
-    return replace(link, status="live", review=0)
+    return replace(link, status="live", review=0, ends=0)
 
 
 def renamed(ws: Workspace, n: int, old: str, new: str, twin: int | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,9 +19,12 @@ from syncbroker.core.plan import Field, Plan
 from syncbroker.core.state import NOTHING, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.store import decisions, queues, records, runs
+from syncbroker.store import decisions, queues, records, runs, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
+
+SNOOZE: Micros = 60_000_000
+"""What could not be done when its time came is tried again after so long."""
 
 
 class Workspace:
@@ -38,6 +42,7 @@ class Workspace:
         self.stale_fingerprints: set[tuple[str, str, str]] = set()
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
+        self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
@@ -167,6 +172,8 @@ class Workspace:
 
     def put_golden(self, record_id: str, name: str, golden: Golden) -> None:
         known = self.records[record_id].golden.get(name)
+        if known is not None and known.owner and not golden.owner:
+            golden = replace(golden, owner=known.owner)
         self.records[record_id].golden[name] = golden
         if known is None or golden.value != known.value or golden.frozen != known.frozen:
             self._golden.setdefault(record_id, set()).add(name)
@@ -208,6 +215,22 @@ class Workspace:
             body=body,
         )
         return number
+
+    @cached_property
+    def paused(self) -> set[tuple[str, str, str]]:
+        """(system, entity, field) of what nothing is pushed into."""
+        return {(one.system, one.entity, one.field) for one in waits.pauses(self.tx)}
+
+    def contested(self, entity: str, field: str, system: str) -> int:
+        """How many records wait for a person since the system fights over the field."""
+        new = [one for one in self._opened.values() if one.kind == "contested" and one.record_id]
+        alike = [one for one in new if (one.entity, one.field, one.system) == (entity, field, system)]
+        return decisions.count_alike(self.tx, "contested", entity, field, system) + len(alike)
+
+    def alarm(self, record_id: str, due: Micros) -> None:
+        """Look at the record again then, or earlier where something else asks for it."""
+        due = max(due, self.now + SNOOZE)
+        self.alarms[record_id] = min(due, self.alarms.get(record_id, due))
 
     def close(self, number: int, why: str) -> None:
         if number:
@@ -291,6 +314,7 @@ class Workspace:
         decisions.close_reviews(self.tx, [(n, self.now, why) for n, why in self._closed.items()])
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
+        waits.set_alarms(self.tx, self.alarms)
         runs.count(self.tx, self.counts)
         return kinds
 

@@ -96,6 +96,7 @@ def _link(link: WrittenLink) -> rules.LinkRule:
         create=cast("rules.CreatePolicy", link.create),
         create_when=link.when.text if link.when is not None else "",
         delete=cast("rules.DeletePolicy", link.delete),
+        grace=round(seconds(link.grace.text) * 1_000_000) if link.grace is not None else 0,
         line=link.system.line,
     )
 
@@ -148,6 +149,7 @@ def _field(entity: WrittenEntity, field: WrittenField) -> rules.FieldRule:
         authority=authority,
         rank=tuple(dict.fromkeys([*authority, *field.links])),
         links=links,
+        terms={system: _terms(node) for system, node in field.terms},
         required=field.flag("required"),
         order=tuple(one.text for one in words(field.node.get("order"))),
         loosen_by=tuple(one.text for one in words(field.node.get("loosen_by"))),
@@ -155,6 +157,14 @@ def _field(entity: WrittenEntity, field: WrittenField) -> rules.FieldRule:
         file=entity.file,
         line=field.name.line,
         **settings,
+    )
+
+
+def _terms(node: Node) -> rules.Terms:
+    when, stale = node.get("when"), node.get("stale_after")
+    return rules.Terms(
+        when=when.text if when is not None else "",
+        stale_after=round(seconds(stale.text) * 1_000_000) if stale is not None else 0,
     )
 
 

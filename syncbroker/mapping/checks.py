@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
-from syncbroker.core.conditions import compile_condition
+from syncbroker.core.conditions import compile_condition, fields_in
 from syncbroker.core.types import Type
 from syncbroker.errors import BadMapping
 from syncbroker.mapping.field_checks import check_field, check_groups
@@ -168,8 +168,15 @@ def _check_conditions(entity: WrittenEntity, findings: Findings) -> None:
     types = {name: field.type for name, field in entity.fields.items() if field.type is not None}
     unknown = entity.declared - types.keys()
     conditions = [link.when for link in entity.links.values() if link.when is not None]
+    deciding = {
+        name: [when for _, node in field.terms if (when := node.get("when")) is not None]
+        for name, field in entity.fields.items()
+    }
+    conditions += [when for each in deciding.values() for when in each]
+    if not entity.complete:
+        return
     for node in conditions:
-        if not entity.complete or any(name in node.text for name in unknown):
+        if any(name in node.text for name in unknown):
             continue
         try:
             compile_condition(node.text, types)
@@ -180,6 +187,31 @@ def _check_conditions(entity: WrittenEntity, findings: Findings) -> None:
             continue
         for found in _COMPARED.finditer(node.text):
             _check_label(entity, node, found, findings)
+    _check_authority_rings(entity, deciding, findings)
+
+
+def _check_authority_rings(
+    entity: WrittenEntity, deciding: Mapping[str, list[Node]], findings: Findings
+) -> None:
+    """Who decides a field may not hang on a value that hangs on it in turn. Members of a group hang together."""
+    groups: dict[str, set[str]] = {}
+    for name, field in entity.fields.items():
+        groups.setdefault(field.word("group") or name, set()).add(name)
+    together = {name: group for group in groups.values() for name in group}
+    needs = {
+        name: {other for node in nodes for read in fields_in(node.text) for other in together.get(read, ())}
+        for name, nodes in deciding.items()
+    }
+    for name, nodes in deciding.items():
+        trail, seen = [name], set[str]()
+        while trail:
+            for other in needs.get(trail.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    trail.append(other)
+        if name in seen:
+            message = f"who decides {name!r} would hang on {name!r} itself"
+            findings.error(entity.file, nodes[0], message, "let the condition ask another field")
 
 
 def _check_label(entity: WrittenEntity, node: Node, found: re.Match[str], findings: Findings) -> None:

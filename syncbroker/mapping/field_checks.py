@@ -138,9 +138,17 @@ def _same_decider(
         say("policy", f"their policy ({other.policy} and {first.policy})")
     if [one.text for one in first.authority] != [one.text for one in other.authority]:
         say("authority", "their authority")
+    elif [_said(node) for _, node in first.terms] != [_said(node) for _, node in other.terms]:
+        say("authority", "when their authorities hold")
     for key, default in _DECIDING.items():
         if first.word(key, default) != other.word(key, default):
             say(key, f"`{key}`")
+
+
+def _said(authority: Node) -> tuple[str, ...]:
+    return tuple(
+        one.text if one is not None else "" for one in map(authority.get, ("system", "when", "stale_after"))
+    )
 
 
 def _ways(field: WrittenField) -> list[tuple[str, bool, bool]]:
@@ -314,11 +322,10 @@ class _FieldCheck:
             if linked is not None and link.system.text not in linked:
                 message = f"the system {link.system.text!r} is not under `links`"
                 self.findings.error(self.file, link.system, message, closest(link.system.text, list(linked)))
-        for key in field.conditional:
-            message = f"`{key.text}` of an authority is not available in this version"
-            self.findings.error(
-                self.file, key, message, "name the system alone: it would decide without the condition"
-            )
+        if field.terms and field.policy != "enforce":
+            key = next(key for key, _ in field.terms[0][1].items() if key.text in ("when", "stale_after"))
+            message = f"`{key.text}` says when a system has authority, which only `policy: enforce` asks"
+            self.findings.error(self.file, key, message, f"write `policy: enforce` (it is {field.policy})")
         self._pulling(field.authority, "authority")
         self._pulling(words(field.node.get("loosen_by")), "loosen_by")
 

@@ -29,14 +29,17 @@ class WrittenFieldLink:
 
 @dataclass(frozen=True, slots=True)
 class WrittenField:
-    """One field. `type` is None, and `whole` False, when something of it was cut out."""
+    """One field. `type` is None, and `whole` False, when something of it was cut out.
+
+    `terms`: (system, its mapping) of each authority that holds under a condition or lapses.
+    """
 
     name: Spot
     node: Node
     type: Type | None
     links: dict[str, WrittenFieldLink]
     authority: tuple[Node, ...]
-    conditional: tuple[Spot, ...]
+    terms: tuple[tuple[str, Node], ...]
     policy: str
     whole: bool
 
@@ -63,6 +66,7 @@ class WrittenLink:
     create: str
     when: Node | None
     delete: str
+    grace: Node | None
     node: Node
     whole: bool
 
@@ -136,6 +140,7 @@ def entity_of(document: Document, original: Document, gaps: Gaps) -> WrittenEnti
 
 def _link(system: Spot, node: Node, gaps: Gaps) -> WrittenLink:
     create, delete = node.get("create"), node.get("delete")
+    policy = delete.get("policy") if delete is not None and isinstance(delete.value, dict) else delete
     when = create.get("when") if create is not None else None
     return WrittenLink(
         system=system,
@@ -146,7 +151,8 @@ def _link(system: Spot, node: Node, gaps: Gaps) -> WrittenLink:
         if create is not None and create.text
         else "never",
         when=when,
-        delete=delete.text if delete is not None else "review",
+        delete=policy.text if policy is not None else "review",
+        grace=delete.get("grace") if delete is not None else None,
         node=node,
         whole=not gaps.touch(("links", system.text)),
     )
@@ -155,11 +161,12 @@ def _link(system: Spot, node: Node, gaps: Gaps) -> WrittenLink:
 def _field(name: Spot, node: Node, gaps: Gaps) -> WrittenField:
     type_, policy, systems = node.get("type"), node.get("policy"), node.get("systems") or NOTHING
     authority: list[Node] = []
-    conditional: list[Spot] = []
+    terms: list[tuple[str, Node]] = []
     for one in words(node.get("authority")):
         system = one.get("system") if isinstance(one.value, dict) else one
         authority.extend([system] if system is not None else [])
-        conditional.extend(key for key, _ in one.items() if key.text in ("when", "stale_after"))
+        if system is not None and any(one.get(key) is not None for key in ("when", "stale_after")):
+            terms.append((system.text, one))
     default = "enforce" if len(authority) == 1 else "prefer"
     return WrittenField(
         name=name,
@@ -167,7 +174,7 @@ def _field(name: Spot, node: Node, gaps: Gaps) -> WrittenField:
         type=Type(type_.text) if type_ is not None else None,
         links={key.text: link for key, one in systems.items() if (link := _field_link(key, one)) is not None},
         authority=tuple(authority),
-        conditional=tuple(conditional),
+        terms=tuple(terms),
         policy=policy.text if policy is not None else default,
         whole=not gaps.touch(("fields", name.text)),
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
 from syncbroker.store import packing, tables
@@ -225,6 +225,14 @@ def waiting(tx: Tx, *, limit: int = 100, kind: str = "", record_id: str = "") ->
     if record_id:
         query = query.where(r.record_id == record_id)
     return [_review(row) for row in tx.run(query)]
+
+
+def count_alike(tx: Tx, kind: ReviewKind, entity: str, field: str, system: str) -> int:
+    """Open reviews of records that ask the same about different records."""
+    r = tables.reviews.c
+    same = (r.kind == kind) & (r.entity == entity) & (r.field == field) & (r.system == system)
+    query = select(func.count()).where(r.closed.is_(None), same, r.record_id.is_not(None))
+    return int(tx.run(query).scalar_one())
 
 
 def waiting_counts(tx: Tx) -> dict[str, int]:

@@ -18,7 +18,7 @@ from syncbroker.core.types import Actor, Micros, Value
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     """What made the broker look: `via` webhook, poll, sweep, first_read, read, write, reference, mapping, person, undo,
-    merge, authority."""
+    merge, authority, grace."""
 
     via: str
     event: str = ""
@@ -75,7 +75,7 @@ class _Look(msgspec.Struct, array_like=True):
 
 
 _FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
-_RARE = ("raw", "invalid", "empty", "consent", "flips", "barred")
+_RARE = ("raw", "invalid", "empty", "consent", "flips", "barred", "takeover")
 _UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
 _ASKED = 1 << 8
 _encode = msgspec.json.Encoder().encode

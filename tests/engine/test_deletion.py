@@ -26,6 +26,11 @@ def opened(world: Worlds, delete: str, create: str = "always") -> Rig:
     return here
 
 
+def waiting(world: Worlds, policy: str) -> Rig:
+    """A world whose deletions wait for a week."""
+    return opened(world, f"{{policy: {policy}, grace: 7d}}")
+
+
 def left(world: Rig) -> list[int]:
     return [len(simulator.records("people")) for simulator in world.systems.values()]
 
@@ -265,4 +270,78 @@ def test_a_person_decides_between_a_deletion_and_an_edit_that_it_had_not_seen(
     here.sync()
     assert left(here) == records
     assert here.reviews() == []
+    assert here.quiet() == AT_REST
+
+
+# ------------------------------------------------------------------------------------------------ grace
+
+
+@pytest.mark.parametrize(
+    ("policy", "records"), [("detach", [1, 0, 1]), ("propagate", [0, 0, 0]), ("recreate", [1, 1, 1])]
+)
+def test_a_deletion_takes_effect_when_its_grace_is_over(
+    any_world: Worlds, policy: str, records: list[int]
+) -> None:
+    here = waiting(any_world, policy)
+    remove(here)
+    here.clock.pass_(6 * 86_400)
+    here.sweep()
+    assert left(here) == [1, 0, 1]
+    here.clock.pass_(86_400)
+    cycle.settle(here.engine, cycle.Summary())
+    assert left(here) == records
+    assert here.outcomes("deleted")[0].why == f"the link's delete policy is {policy}, and its grace is over"
+    assert here.quiet() == AT_REST
+
+
+def test_a_deletion_that_waits_is_a_decision_that_says_until_when(world: Worlds) -> None:
+    here = waiting(world, "propagate")
+    remove(here)
+    (outcome,) = here.outcomes("delete_queued")
+    assert outcome.why == "the link's delete policy, propagate, applies in 7 days unless it reappears"
+    assert (here.reviews(), here.quiet()) == ([], AT_REST)
+
+
+@pytest.mark.parametrize("policy", ["detach", "propagate", "recreate", "review"])
+def test_a_record_that_reappears_within_the_grace_is_as_if_nothing_had_been(
+    any_world: Worlds, policy: str
+) -> None:
+    here = waiting(any_world, policy)
+    kept = dict(here.systems["mkt"]._live["people"])
+    remove(here)
+    here.clock.pass_(5 * 86_400)
+    here.systems["mkt"]._live["people"].update(kept)
+    here.sweep()
+    here.clock.pass_(5 * 86_400)
+    here.sweep()
+    assert left(here) == [1, 1, 1]
+    assert (here.outcomes("deleted"), here.reviews(), graves(here)) == ([], [], 0)
+    here.edit("crm", "p000001", city="Oslo")
+    here.sync()
+    assert here.held("mkt", "city") == ["Oslo"]
+    assert here.quiet() == AT_REST
+
+
+def test_an_edit_elsewhere_during_the_grace_competes_with_the_deletion(world: Worlds) -> None:
+    here = waiting(world, "propagate")
+    remove(here)
+    here.edit("crm", "p000001", city="Oslo")
+    here.sync()
+    here.clock.pass_(8 * 86_400)
+    here.sync()
+    assert left(here) == [1, 0, 1]
+    (review,) = here.reviews()
+    assert (review.kind, review.body["why"]) == (
+        "delete",
+        "deleted by somebody who had not seen the newest city",
+    )
+
+
+def test_a_deletion_that_is_asked_about_is_asked_about_after_its_grace(world: Worlds) -> None:
+    here = waiting(world, "review")
+    remove(here)
+    assert here.reviews() == []
+    here.clock.pass_(8 * 86_400)
+    here.sync()
+    assert [one.kind for one in here.reviews()] == ["delete"]
     assert here.quiet() == AT_REST

@@ -42,15 +42,30 @@ WRONG = [
     ),
     (
         contact(
-            "email: {type: email, authority: [{system: crm, ¦when: record.email != null}], systems: {crm: email}}"
+            "a: {type: text, policy: prefer, authority: [{system: crm, ¦stale_after: 90d}], systems: {crm: a}}"
         ),
-        "`when` of an authority is not available in this version",
-        "alone",
+        "`stale_after` says when a system has authority, which only `policy: enforce` asks",
+        "it is prefer",
     ),
     (
-        contact("email: {type: email, authority: [{system: crm, ¦stale_after: 90d}], systems: {crm: email}}"),
-        "`stale_after` of an authority is not available in this version",
-        "alone",
+        contact(
+            "a: {type: text, policy: enforce, authority: [{system: crm, when: ¦record.a == 'x'}], systems: {crm: a}}"
+        ),
+        "who decides 'a' would hang on 'a' itself",
+        "another field",
+    ),
+    (
+        contact(
+            "a: {type: text, policy: enforce, authority: [{system: crm, when: ¦record.b == 'x'}], systems: {crm: a}}\n"
+            "b: {type: text, policy: enforce, authority: [{system: crm, when: record.a == 'x'}], systems: {crm: b}}"
+        ),
+        "who decides 'a' would hang on 'a' itself",
+        "another field",
+    ),
+    (
+        contact("a: {type: text, authority: [{system: crm, when: ¦record.b == 'x'}], systems: {crm: a}}"),
+        "unknown field 'b' in a condition",
+        "known fields: a",
     ),
     (
         contact("a: {type: text, ¦policy: union, systems: {crm: a}}"),

@@ -232,7 +232,8 @@ def test_the_schema_knows_the_same_words_as_the_core() -> None:
     assert field["type"]["enum"] == [each.value for each in Type]
     assert field["policy"]["enum"] == list(get_args(rules.Policy))
     link = schema("entity")["definitions"]["link"]["properties"]
-    assert link["delete"]["enum"] == list(get_args(rules.DeletePolicy))
+    assert link["delete"]["else"]["enum"] == list(get_args(rules.DeletePolicy))
+    assert link["delete"]["then"]["properties"]["policy"]["enum"] == link["delete"]["else"]["enum"]
     assert link["create"]["else"]["enum"] == list(get_args(rules.CreatePolicy))
 
 

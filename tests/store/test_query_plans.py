@@ -21,7 +21,17 @@ from syncbroker.store.database import Store
 from tests.support.rig import Rig
 from tests.support.three import three
 
-SMALL = {"meta", "sequences", "mappings", "cursors", "breakers", "counters", "shapes", "shape_outcomes"}
+SMALL = {
+    "meta",
+    "sequences",
+    "mappings",
+    "cursors",
+    "breakers",
+    "counters",
+    "shapes",
+    "shape_outcomes",
+    "pauses",
+}
 BIG = {table.name for table in tables.metadata.tables.values()} - SMALL
 
 Command = Callable[[Rig], object]

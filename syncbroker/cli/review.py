@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncbroker.engine import Engine
+    from syncbroker.engine.answer import Alike
     from syncbroker.store.decisions import Review
 
 app = typer.Typer(help="List, show and answer the questions that wait for a person.", no_args_is_help=True)
 
 QUESTIONS = {
     "conflict": "which value is right?",
+    "contested": "what shall stand where somebody puts an earlier value back again and again?",
+    "merge": "are these two records one?",
+    "guard": "shall a run go on that would do more than its limits allow?",
     "proposal": "shall this edit be taken over?",
     "invalid": "what shall stand instead of a value that cannot be used?",
     "match": "which record is it?",
@@ -129,25 +133,36 @@ def show(
 
 @app.command("resolve")
 def resolve(
+    *,
     number: Annotated[int, typer.Argument(help="The review's number.")],
     choose: Annotated[str, typer.Option(metavar="OFFER", help="The name of one of its offers.")] = "",
     value: Annotated[
         str | None, typer.Option(help="Another value for the field, as a person writes it.")
     ] = None,
     person: Annotated[str, typer.Option(help="Who answers; by default the user of this machine.")] = "",
+    alike: Annotated[
+        bool,
+        typer.Option("--alike", help="Answer every open review like it: same kind, entity, field, system."),
+    ] = False,
     seen: Annotated[
         str, typer.Option(help="Refuse if it asks something else than when `show` gave this.")
     ] = "",
     as_json: Json = False,
 ) -> None:
     """Answer a question. The answer is a decision under the person's name; what it owes is written by serve or sync."""
-    from syncbroker.engine.answer import answer
+    from syncbroker.engine.answer import answer, answer_alike
 
+    if alike and seen:
+        raise typer.BadParameter("--seen is for one review; leave it out with --alike")
     if bool(choose) == (value is not None):
         raise typer.BadParameter("give either --choose OFFER or --value VALUE")
     name = person or _user()
     with opened() as engine:
         _review(engine, number)
+        if alike:
+            done = answer_alike(engine, number, choose or "value", name, value=value)
+            _show_alike(done, name, as_json=as_json)
+            return
         decision = answer(engine, number, choose or "value", name, value=value, seen=seen)
     if as_json:
         print_json({"review": number, "decision": decision, "person": name})
@@ -155,6 +170,17 @@ def resolve(
         typer.echo(
             f"review {number} is answered by {name} (decision {decision}); serve or the next sync writes it out"
         )
+
+
+def _show_alike(done: Alike, person: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"answered": done.answered, "left": dict(done.left), "person": person})
+        return
+    typer.echo(
+        f"{many(len(done.answered), 'review')} answered by {person}; serve or the next sync writes it out"
+    )
+    for number, why in done.left:
+        typer.echo(f"  left {number}: {why}")
 
 
 def _user() -> str:
@@ -203,7 +229,7 @@ def _view(engine: Engine, review: Review) -> ReviewView:
         answered_by=review.person,
         body=review.body,
         offers=offers(review),
-        takes_value=bool(review.field),
+        takes_value=bool(review.field and review.record_id),
         seen=token(review),
         held={name: one.raw for name, one in link.fields.items() if one.raw is not None} if link else {},
         records={

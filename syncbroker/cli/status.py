@@ -46,9 +46,12 @@ def _show(found: Status) -> None:
     say(to, f"{found.store}, mapping {found.mapping}, {local(found.at)}")
     say(to, f"\nrecords       {counts(found.records)}")
     say(to, f"reviews       {counts(found.reviews, 'none is waiting')}")
+    say(to, f"drift         {counts(found.drift, 'all that sweeps found is in order')}")
     say(to, f"decisions     {counts(found.decisions)}")
     say(to, f"deliveries    {counts(found.deliveries)}")
-    say(to, f"observations  {found.observations:,} waiting")
+    say(
+        to, f"waiting       {found.observations:,} observations; {found.alarms:,} records wait for their time"
+    )
     references = {f"{one.system} to {one.entity}": one.count for one in found.references}
     say(to, f"references    {counts(references, 'all lead to a linked record')}")
     print_table(
@@ -77,6 +80,15 @@ def _show(found: Status) -> None:
             if _tells(one)
         ],
         title="waiting or failing",
+    )
+    print_table(
+        to,
+        ["paused field", "system", "since", "review"],
+        [
+            (f"{one.entity} {one.field}", one.system, local(one.since), str(one.review))
+            for one in found.paused
+        ],
+        title="not written until a person says so",
     )
     _show_runs(to, found)
     print_table(

@@ -121,7 +121,7 @@ def resolve(rule: FieldRule, q: Question) -> Verdict:
         return _replace_candidate(rule, q)
     if q.value == g.value and rule.policy != "union":
         return _agree(rule, q)
-    if q.flips >= FIGHT and q.value != g.value:
+    if q.value not in (g.value, None) and _fights(rule, q):
         return _contest(q)
     if rule.policy == "union":
         return _union(rule, q)
@@ -140,7 +140,7 @@ def _copy(rule: FieldRule, q: Question) -> Verdict:
     if q.value == g.value:
         same = not q.late
         return Verdict(kind="agreed", golden=g, why="the same value", winner=g.source, base_moves=same)
-    if q.flips >= FIGHT and g.frozen is None:
+    if g.frozen is None and q.value is not None and _fights(rule, q):
         return _contest(q)
     return _foreign(rule, q, "the mapping only pushes to this system, so nothing there decides")
 
@@ -219,6 +219,11 @@ def _freeze(q: Question, why: str) -> Verdict:
     own = g.source if g.source != q.system else ""
     golden = msgspec.structs.replace(g, frozen={own: g.value, q.system: q.value})
     return Verdict(kind="conflict_queued", golden=golden, why=why, ask=True)
+
+
+def _fights(rule: FieldRule, q: Question) -> bool:
+    """The most restrictive value is defended for ever: to stand still would leave the looser one in force."""
+    return q.flips >= FIGHT and rule.policy != "most_restrictive"
 
 
 def _contest(q: Question) -> Verdict:

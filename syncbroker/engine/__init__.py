@@ -9,9 +9,9 @@
 
 What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
 is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge` puts edits before their rules,
-`fights` counts those that never end, `removal` ends and re-points links.
+`fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
 `settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a person; `find`,
-`explain` and `status` only look.
+`explain`, `status` and `drift_report` only look.
 """
 
 from __future__ import annotations

@@ -84,12 +84,19 @@ def offers(review: Review) -> list[Offer]:
 
 
 def answer(
-    engine: Engine, number: int, choice: str, person: str, *, value: object = None, seen: str = ""
+    engine: Engine,
+    number: int,
+    choice: str,
+    person: str,
+    *,
+    value: object = None,
+    seen: str = "",
+    event: str = "",
 ) -> int:
     """Close a review with an answer: the name of an offer, or "value" with a raw `value` for a field.
 
-    `seen`: the token of what the person looked at. Returns the decision's number; BadAnswer says why it cannot
-    be taken.
+    `seen`: the token of what the person looked at. `event`: what the answer is part of. Returns the decision's number;
+    BadAnswer says why it cannot be taken.
     """
     with engine.store.write() as tx:
         tx.serialise("decide")
@@ -110,12 +117,48 @@ def answer(
             takes = ", ".join([*names, *(["a value"] if review.field and review.record_id else [])])
             raise BadAnswer(f"{choice!r} is no answer to review {number}", hint=f"it takes: {takes}")
         ws = Workspace(engine, tx, queues.LIVE, actor=person)
+        ws.event = event
         if review.record_id is not None:
             ws.load([review.record_id])
         _ANSWERS[review.kind](ws, review, choice, value)
         ws.close(number, person)
         finish(ws)
         return decisions.last_id(tx)
+
+
+class Alike(msgspec.Struct, frozen=True):
+    """What one answer did: the reviews that it closed, and (review, why) of those that could not take it."""
+
+    answered: tuple[int, ...]
+    left: tuple[tuple[int, str], ...]
+
+
+def answer_alike(engine: Engine, number: int, choice: str, person: str, *, value: object = None) -> Alike:
+    """The same answer for every open review that asks the same as this one about another record: of the same kind,
+    entity, field and system. Each is a decision of its own, which names this review.
+
+    BadAnswer when this one cannot take it; then nothing was done.
+    """
+    with engine.store.read() as tx:
+        first = decisions.review(tx, number)
+    if first is not None and (first.kind in ("guard", "merge") or not first.record_id):
+        raise BadAnswer(f"no review is like review {number}", hint="answer it alone")
+    event = f"review {number} and all alike"
+    answer(engine, number, choice, person, value=value, event=event)
+    answered, left, after = [number], list[tuple[int, str]](), 0
+    while first is not None:
+        with engine.store.read() as tx:
+            some = decisions.alike(tx, first, after=after)
+        if not some:
+            break
+        for one in some:
+            try:
+                answer(engine, one, choice, person, value=value, event=event)
+                answered.append(one)
+            except BadAnswer as error:
+                left.append((one, error.message))
+        after = some[-1]
+    return Alike(tuple(answered), tuple(left))
 
 
 def _check_mapped(engine: Engine, review: Review) -> None:
@@ -152,7 +195,7 @@ def _note(
             why=why,
             question=Question(system=review.system, golden=before),
             after=golden.value if golden else None,
-            cause=Cause("person", at=ws.now),
+            cause=Cause("person", ws.event, ws.now),
             review=review.id,
         ),
     )

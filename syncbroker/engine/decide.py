@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 from sqlalchemy import select
 
+from syncbroker.core import drift
 from syncbroker.core import match as matching
 from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source
+from syncbroker.engine import Engine, Source, ledger
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
@@ -222,6 +223,9 @@ class _Chunk:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))
                 merged(ws, n, s.merged_into, survivor, self._key)
             elif n is not None:
+                if s.via == ledger.SWEEP and ws.link(n).status == "live":
+                    why = "gone, and no event or poll said so"
+                    ledger.note_record(ws, case, ws.link(n), drift.Cause("deleted", why))
                 deleted(ws, plan, n, case.cause, self._key)
             return True
         if n is None or n in ws.queued:
@@ -352,8 +356,13 @@ class _Chunk:
             self._passed.add(row.number)
         ws.put_link(result.link, record_id, case.plan.entity.name)
         pend(ws, case, n)
-        if result.edits:
-            judge(ws, case, n, result.edits, link.consent)
+        kinds = judge(ws, case, n, result.edits, link.consent) if result.edits else {}
+        if case.sighting.via == ledger.SWEEP and result.taken:
+            if link.seen:
+                ledger.note_fields(ws, case, link, result.edits, kinds)
+            else:
+                why = "there, and no event or poll said so"
+                ledger.note_record(ws, case, link, drift.Cause("created", why))
         changed = {*result.confirmed, *(edit.field for edit in result.edits)}
         if link.fields and not changed.isdisjoint(self._keyed[case.plan.entity.name]):
             ws.rekey(record_id)

@@ -1,9 +1,9 @@
 """How every deciding transaction ends: authority that passed on decides, deletions whose grace is over take effect,
-bases move, what is owed is derived, all is written, what waited is woken."""
+bases move, what is owed is derived, drift that is in order is healed, all is written, what waited is woken."""
 
 from __future__ import annotations
 
-from syncbroker.engine import owing, removal, takeover, waking
+from syncbroker.engine import ledger, owing, removal, takeover, waking
 from syncbroker.engine.workspace import Workspace
 
 
@@ -13,6 +13,7 @@ def finish(ws: Workspace) -> dict[str, int]:
     removal.expire(ws)
     ws.step()
     owing.derive(ws)
+    ledger.close(ws)
     kinds = ws.write()
     waking.wake(ws)
     return kinds

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from syncbroker.core import authority
 from syncbroker.core.observe import Edit, Look
 from syncbroker.core.plan import ABSENT, Plan, Reader, Seen, pick
-from syncbroker.core.resolve import Question, Verdict, resolve
+from syncbroker.core.resolve import Kind, Question, Verdict, resolve
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Empty, Micros, Type
 from syncbroker.engine import Engine, Source, fights
@@ -96,8 +96,12 @@ def pend(ws: Workspace, case: Case, n: int) -> None:
             records.pend(ws.tx, [(case.source.system, entity, raw, n) for entity, raw in pairs])
 
 
-def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_before: str | None) -> None:
+def judge(
+    ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_before: str | None
+) -> dict[str, Kind]:
     """Put each edit before its rule and carry out the verdict on the golden value, the link and the review queue.
+
+    Returns what became of the edit of each field.
 
     `consent_before`: the consent evidence that the link showed before this observation.
     """
@@ -105,6 +109,7 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
     golden = ws.records[record_id].golden
     before = authority.golden_values(plan, ws.records[record_id]) if plan.terms else {}
     states: dict[str, FieldState] = {}
+    kinds: dict[str, Kind] = {}
     for edit in edits:
         ws.close(edit.before.review, "another value came")
         if not (edit.first or edit.late):
@@ -122,6 +127,7 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
         if barred:
             question = replace(question, barred=barred)
         verdict = resolve(rule, question)
+        kinds[edit.field] = verdict.kind
         after, review = _carry_out(ws, record_id, link, edit, question, verdict)
         if edit.field in plan.terms and not edit.late:
             after = replace(after, edited=edit.until)
@@ -146,6 +152,7 @@ def judge(ws: Workspace, case: Case, n: int, edits: Iterable[Edit], consent_befo
         )
     if states:
         ws.put_link(replace(link, fields={**link.fields, **states}), record_id, plan.entity.name)
+    return kinds
 
 
 def _question(

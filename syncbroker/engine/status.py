@@ -16,7 +16,7 @@ from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.explain import EPOCH, moment, standing
 from syncbroker.engine.workspace import refresh
-from syncbroker.store import decisions, queues, records, runs, tables
+from syncbroker.store import decisions, drift, queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
 
 COUNTED = {
@@ -92,6 +92,16 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
 
 
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """A field that is not written in one system until a person answers `review`."""
+
+    system: str
+    entity: str
+    field: str
+    since: datetime
+    review: int
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """References of one system to an entity, whose records are not linked (yet)."""
 
@@ -101,7 +111,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """`records` by entity, `decisions` and `reviews` by kind, `deliveries` by state; `observations` wait."""
+    """`records` by entity, `decisions` and `reviews` by kind, `deliveries` by state; `observations` wait. `drift`: by
+    cause, what sweeps found that is not in order yet; `alarms`: records that time will have looked at again."""
 
     at: datetime
     store: str
@@ -110,6 +121,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     systems: list[SystemStatus]
     decisions: dict[str, int]
     reviews: dict[str, int]
+    paused: list[Paused]
+    drift: dict[str, int]
+    alarms: int
     references: list[Waiting]
     observations: int
     deliveries: dict[str, int]
@@ -139,6 +153,18 @@ def status(engine: Engine) -> Status:
             systems=_systems(engine, tx, now),
             decisions=decisions.counts(tx),
             reviews=decisions.waiting_counts(tx),
+            paused=[
+                Paused(
+                    system=one.system,
+                    entity=one.entity,
+                    field=one.field,
+                    since=moment(one.since) or EPOCH,
+                    review=one.review,
+                )
+                for one in waits.pauses(tx)
+            ],
+            drift=drift.open_counts(tx),
+            alarms=waits.alarm_count(tx),
             references=_references(tx),
             observations=queues.inbox_size(tx),
             deliveries=queues.delivery_counts(tx),

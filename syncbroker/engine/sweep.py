@@ -26,7 +26,8 @@ def sweep(engine: Engine, source: Source, progress: Progress = ingest.quiet) -> 
     seen = bytearray()
     try:
         pages = connector.scan(source.object, source.paths)
-        last = ingest.stage_pages(engine, source, pages, result, "sweep", progress, seen=seen)
+        via = "first_read" if result.first else "sweep"
+        last = ingest.stage_pages(engine, source, pages, result, via, progress, seen=seen)
         result.whole = last is not None and last.proven
         if result.whole:
             _stage_missing(engine, source, result, seen)

@@ -22,6 +22,7 @@ from syncbroker.engine import Engine
 from syncbroker.store import decisions, queues, records, runs, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
+from syncbroker.store.drift import Finding
 
 SNOOZE: Micros = 60_000_000
 """What could not be done when its time came is tried again after so long."""
@@ -33,6 +34,7 @@ class Workspace:
     def __init__(self, engine: Engine, tx: Tx, run: int, actor: str = "rules") -> None:
         self.engine, self.tx, self.run, self.actor = engine, tx, run, actor
         self.now: Micros = engine.now()
+        self.event = ""  # what a person's answer is part of
         self.records: dict[str, Record] = {}
         self.queued: dict[int, tuple[LinkState, str]] = {}  # links without a record: (state, entity)
         self.home: dict[int, str] = {}
@@ -42,6 +44,7 @@ class Workspace:
         self.stale_fingerprints: set[tuple[str, str, str]] = set()
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
+        self.findings: list[Finding] = []  # what only a sweep found
         self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self.edited: set[int] = set()  # links on which somebody edited what they had held
@@ -99,6 +102,11 @@ class Workspace:
 
     def plan(self, record_id: str) -> Plan:
         return self.engine.plans[self.records[record_id].entity]
+
+    @property
+    def ended(self) -> set[int]:
+        """Links that this transaction ended."""
+        return self._dropped
 
     def link(self, n: int) -> LinkState:
         home = self.home.get(n)

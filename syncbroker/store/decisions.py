@@ -227,6 +227,19 @@ def waiting(tx: Tx, *, limit: int = 100, kind: str = "", record_id: str = "") ->
     return [_review(row) for row in tx.run(query)]
 
 
+def alike(tx: Tx, review: Review, *, after: int = 0, limit: int = 500) -> list[int]:
+    """Open reviews that ask the same about other records, after a number, in order."""
+    r = tables.reviews.c
+    same = (r.kind == review.kind) & (r.entity == review.entity) & (r.field == review.field)
+    query = (
+        select(r.id)
+        .where(r.closed.is_(None), same, r.system == review.system, r.record_id.is_not(None), r.id > after)
+        .order_by(r.id)
+        .limit(limit)
+    )
+    return [int(row[0]) for row in tx.run(query)]
+
+
 def count_alike(tx: Tx, kind: ReviewKind, entity: str, field: str, system: str) -> int:
     """Open reviews of records that ask the same about different records."""
     r = tables.reviews.c

@@ -31,6 +31,10 @@ def next_alarm(tx: Tx) -> Micros | None:
     return None if due is None else int(due)
 
 
+def alarm_count(tx: Tx) -> int:
+    return int(tx.run(select(func.count()).select_from(tables.alarms)).scalar_one())
+
+
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
     """A field that nothing is pushed into in one system, since too many records of it were fought over at once."""
 

@@ -18,9 +18,9 @@ def test_the_list_shows_question_and_offers(synced: World) -> None:
 def test_the_list_can_be_of_one_kind(synced: World) -> None:
     assert synced.run("review", "list", "--kind", "match").out == "no review is waiting\n"
     assert len(synced.run("review", "list", "--kind", "conflict", "--json").json) == 1
-    ran = synced.run("review", "list", "--kind", "conflct")
+    ran = synced.run("review", "list", "--kind", "proposl")
     assert ran.code == 2
-    assert "did you mean conflict?" in ran.err
+    assert "did you mean proposal?" in ran.err
 
 
 def test_a_review_is_shown_with_its_offers_and_how_to_answer(synced: World) -> None:
@@ -118,3 +118,34 @@ def test_a_deletion_asks_what_follows(synced: World) -> None:
     assert {offer["name"] for offer in deletion["offers"]} == {"detach", "propagate", "recreate"}
     ran = synced.run("review", "show", str(deletion["number"]))
     assert lines(ran.out, "the whole record, crm p000002")
+
+
+def test_one_answer_serves_all_alike(synced: World) -> None:
+    for who, phone in (("p000001", "+15550001111"), ("p000002", "+15550002222")):
+        synced.systems["crm"].edit("people", who, {"phone": phone})
+    synced.systems["marketing"].edit("people", "p000001", {"phone": "+15550003333"})
+    synced.systems["marketing"].edit("people", "p000002", {"phone": "+15550004444"})
+    synced.run("sync")
+    waiting = [one for one in synced.run("review", "list", "--json").json if one["field"] == "phone"]
+    assert len(waiting) == 2
+    ran = synced.run(
+        "review", "resolve", str(waiting[0]["number"]), "--choose", "crm", "--alike", "--person", "eve"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("2 reviews answered by eve")
+    synced.run("sync")
+    assert synced.held("marketing", "phone") == synced.held("crm", "phone")
+
+
+def test_a_review_that_cannot_take_the_answer_of_all_alike_is_left_and_named(synced: World) -> None:
+    synced.systems["crm"].edit("people", "p000002", {"phone": "no number"})
+    synced.systems["crm"].edit("people", "p000001", {"phone": "none at all"})
+    synced.run("sync")
+    waiting = [one for one in synced.run("review", "list", "--json").json if one["kind"] == "invalid"]
+    ran = synced.run("review", "resolve", str(waiting[0]["number"]), "--choose", "keep", "--alike", "--json")
+    assert (len(ran.json["answered"]) + len(ran.json["left"]), ran.code) == (2, 0)
+
+
+def test_all_alike_and_a_token_do_not_go_together(synced: World) -> None:
+    ran = synced.run("review", "resolve", "1", "--choose", "crm", "--alike", "--seen", "abcd1234")
+    assert (ran.code, "one review" in ran.err) == (2, True)

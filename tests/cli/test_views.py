@@ -196,3 +196,32 @@ def test_values_are_shown_as_people_write_them(
     value: object, members: list[tuple[str, str]], text: str
 ) -> None:
     assert value_text(value, members, {"r1": "Acme"}) == text
+
+
+# ---- drift ----
+
+
+def test_drift_is_shown_by_cause_and_without_values(synced: World) -> None:
+    synced.systems["marketing"].edit("people", "p000001", {"name": "Ann Mary Lee", "email": "spy@x.example"})
+    synced.run("sweep")
+    ran = synced.run("drift")
+    assert (ran.code, ran.err) == (0, "")
+    assert lines(ran.out, "missed_event", "marketing", "name")
+    assert "Mary" not in ran.out
+
+
+def test_drift_can_be_narrowed(synced: World) -> None:
+    synced.systems["marketing"].edit("people", "p000001", {"name": "Ann Mary Lee", "vip": True})
+    synced.run("sweep")
+    found = synced.run("drift", "--cause", "foreign_edit", "--json").json
+    assert {one["cause"] for one in [*found["counts"], *found["findings"]]} == {"foreign_edit"}
+    assert synced.run("drift", "--since", "2099-01-01", "--json").json["counts"] == []
+
+
+def test_without_drift_it_says_so(synced: World) -> None:
+    assert "no sweep found anything" in synced.run("drift").out
+
+
+def test_an_unknown_cause_is_a_wrong_call(synced: World) -> None:
+    ran = synced.run("drift", "--cause", "missed_events")
+    assert (ran.code, "missed_event" in ran.err) == (2, True)

@@ -680,3 +680,68 @@ def test_what_is_asked_of_a_person_leaves_the_value_as_it_is(case: tuple[FieldRu
         assert verdict.golden.value == case[1].golden.value
     assert not (verdict.ask and verdict.closes)
     assert not (verdict.base_moves and verdict.let_stand)
+
+
+# ------------------------------------------------------------------------------------------------------- fights
+
+
+@pytest.mark.parametrize(
+    ("policy", "value", "flips", "kind"),
+    [
+        ("enforce", "x", 2, "edit_reverted"),
+        ("enforce", "x", 3, "contested"),
+        ("enforce", "x", 9, "contested"),
+        ("prefer", "x", 3, "contested"),
+        ("latest", "x", 3, "contested"),
+        ("review", "x", 3, "contested"),
+        ("prefer", "g", 3, "agreed"),  # who agrees does not fight
+        ("prefer", None, 3, "edit_reverted"),  # an empty is only filled again
+        ("most_restrictive", "on", 9, "edit_reverted"),
+    ],
+)
+def test_who_puts_earlier_values_back_three_times_in_a_row_fights(
+    policy: str, value: Any, flips: int, kind: str
+) -> None:
+    given_rule = CONSENT if policy == "most_restrictive" else rule(policy, authority=("crm",))
+    golden = "off" if policy == "most_restrictive" else "g"
+    verdict = resolve(
+        given_rule,
+        question(value, system="sup", golden=golden, base=golden, flips=flips, linked=("crm", "sup")),
+    )
+    assert verdict.kind == kind
+
+
+def test_a_contested_field_stands_still_with_both_values() -> None:
+    verdict = resolve(rule("prefer"), question("x", system="sup", golden="g", base="g", flips=3))
+    assert verdict.golden.frozen == {"": "g", "sup": "x"}
+    assert (verdict.ask, verdict.golden.value) == (True, "g")
+
+
+# ---------------------------------------------------------------------------------------------------- authority
+
+
+@pytest.mark.parametrize(
+    ("system", "barred", "kind"),
+    [
+        ("crm", (), "adopted"),
+        ("crm", (("crm", "not now"),), "edit_reverted"),
+        ("mkt", (), "edit_reverted"),
+        ("mkt", (("crm", "not now"),), "adopted"),
+        ("mkt", (("crm", "not now"), ("mkt", "lapsed")), "adopted"),  # nobody has authority: it builds
+    ],
+)
+def test_an_authority_that_may_not_decide_now_is_passed_over(
+    system: str, barred: tuple[tuple[str, str], ...], kind: str
+) -> None:
+    given_rule = rule("enforce", authority=("crm", "mkt"))
+    verdict = resolve(
+        given_rule, question("x", system=system, golden="g", base="g", linked=("crm", "mkt"), barred=barred)
+    )
+    assert verdict.kind == kind
+
+
+def test_what_the_new_owner_holds_is_taken_whatever_stood() -> None:
+    verdict = resolve(
+        rule("enforce", authority=("crm",)), question("x", system="crm", golden="g", takeover=True)
+    )
+    assert (verdict.kind, verdict.golden.value, verdict.golden.source) == ("authority_changed", "x", "crm")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncbroker.engine import answer, cycle, explain, find, status
+from syncbroker.engine import answer, cycle, drift_report, explain, find, status
 from syncbroker.store import decisions, queues, records, runs, tables
 from syncbroker.store.database import Store
 from tests.support.rig import Rig
@@ -146,6 +146,11 @@ def searched(world: Rig) -> None:
         decisions.history(tx, "some-id")
 
 
+def drifted(world: Rig) -> None:
+    drift_report.report(world.engine)
+    drift_report.report(world.engine, since=5, cause="missed_event", open_only=True)
+
+
 def listed(world: Rig) -> None:
     with world.engine.store.read() as tx:
         decisions.waiting(tx)
@@ -176,6 +181,7 @@ COMMANDS: dict[str, Command] = {
     "a webhook": delivered,
     "review resolve": answered,
     "review list and show": listed,
+    "drift": drifted,
     "explain": explained,
     "decisions": searched,
     "recover": recovered,
@@ -195,7 +201,9 @@ def test_no_command_reads_a_big_table_from_end_to_end(world: Rig, command: Comma
 def test_status_counts_over_indexes_alone(world: Rig) -> None:
     with statements(world.engine.store) as found:
         status.status(world.engine)
-    keyed = re.compile("USING COVERING INDEX|^SCAN pending_references:")  # a table that is its primary key
+    keyed = re.compile(
+        "USING COVERING INDEX|^SCAN (pending_references|alarms):"
+    )  # a table that is its primary key
     assert [line for line in scans(world.engine.store, found) if not keyed.search(line)] == []
 
 

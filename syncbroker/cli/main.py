@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from syncbroker import __version__
-from syncbroker.cli import check, db, decisions, drift, explain, lift, review, serve, status, sync
+from syncbroker.cli import check, db, decisions, drift, explain, lift, review, serve, simulate, status, sync
 from syncbroker.errors import BadMapping, SyncbrokerError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command("lift")(lift.lift)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")
+app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:
     app.command("demo")(import_module("syncbroker.demo.command").demo)
 

@@ -22,6 +22,7 @@ from functools import cached_property
 
 import orjson
 import xxhash
+from uuid_utils.compat import uuid7
 
 from syncbroker.core.mapping import Mapping
 from syncbroker.core.observe import Timing
@@ -57,9 +58,17 @@ class Source:
         return f"{self.salt:016x}"
 
 
+def fresh_id() -> str:
+    """An id that was never given before (UUIDv7)."""
+    return str(uuid7())
+
+
 @dataclass(frozen=True)
 class Engine:
-    """Everything the four steps need. `sources` is in reading order: an object before those that refer to it."""
+    """Everything the four steps need. `sources` is in reading order: an object before those that refer to it.
+
+    `now` and `new_id` are the only ways in which time and chance come in.
+    """
 
     store: Store
     mapping: Mapping
@@ -69,6 +78,7 @@ class Engine:
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
+    new_id: Callable[[], str] = fresh_id
 
     def close(self) -> None:
         """Let go of the connections to the systems; the store is its opener's."""

@@ -6,7 +6,7 @@ Each step reads its work from the store, so that a cycle can be cut off anywhere
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -127,15 +127,22 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
 
 def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:
     """Decide every observation outside a reading that is due now. Returns how many were taken or read again."""
-    decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
-    woken = decide.wake(engine)
-    decided.taken += woken.taken
-    decided.kinds.update(woken.kinds)
-    for run in _put_off(engine):
-        late = decide.decide(engine, run)
-        decided.taken += late.taken
-        decided.kinds.update(late.kinds)
-        decided.again.extend(late.again)
+    with engine.store.read() as tx:  # looking costs less than a turn as the writer
+        now = engine.now()
+        told, late = queues.is_due(tx, LIVE, now), queues.late_runs(tx, now)
+        alarm = waits.next_alarm(tx)
+    decided = decide.Decided()
+    if told:
+        decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
+    if alarm is not None and alarm <= now:
+        woken = decide.wake(engine)
+        decided.taken += woken.taken
+        decided.kinds.update(woken.kinds)
+    for run in late:
+        part = decide.decide(engine, run)
+        decided.taken += part.taken
+        decided.kinds.update(part.kinds)
+        decided.again.extend(part.again)
     summary.kinds.update(decided.kinds)
     return decided.taken + ingest.reread(engine, decided.again)
 
@@ -192,12 +199,6 @@ def _next_due(engine: Engine, summary: Summary) -> int | None:
         systems = [system for system in engine.mapping.systems if system not in summary.delivered.failed]
         times = [due for system in systems if (due := queues.next_due(tx, system)) is not None]
     return min(times, default=None)
-
-
-def _put_off(engine: Engine) -> Iterable[int]:
-    """Runs with observations that waited for a write or for another read and are due now."""
-    with engine.store.read() as tx:
-        return queues.late_runs(tx, engine.now())
 
 
 def recover(engine: Engine) -> Summary:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
-from uuid_utils.compat import uuid7
 
 from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
@@ -65,10 +64,13 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
     total, delay = Delivered(), 0.0
     with engine.store.read() as tx:
         breaker = runs.breaker(tx, system)
-    if breaker.open_until > engine.now():
+        due = queues.next_due(tx, system)
+    begun = engine.now()
+    if breaker.open_until > begun:
         total.failed[system] = breaker.message
         return total
-    begun = engine.now()
+    if due is None or due > begun:
+        return total
     try:
         while True:
             part = deliver_some(engine, system, begun)
@@ -171,7 +173,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
                     ws.outbox[row.link] = left
                 ws.touch(record_id)
             return None
-    key = str(uuid7())
+    key = ws.engine.new_id()
     link = ws.link(row.link)
     based_on = link.order if source.spec.stamp is not None else link.seen
     push = replace(queues.anew(row), values=values, key=key, based_on=based_on)

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
-from uuid_utils.compat import uuid7
 
 from syncbroker.core import fanout, values
 from syncbroker.core.match import Key, key_values, keys
@@ -115,7 +114,7 @@ class Workspace:
     # ------------------------------------------------------------------------------------------- changes
 
     def new_record(self, entity: str) -> str:
-        id_ = str(uuid7())
+        id_ = self.engine.new_id()
         self.records[id_] = Record(id_, entity, {}, {})
         self.touched[id_] = None
         return id_

@@ -1,0 +1,484 @@
+"""The invariants, checked one by one in a world at rest.
+
+The oracle believes the systems' contents, and the world's own log of edits and of the writes that reached them. Of the
+broker it asks only what an operator may (`asked.py`): which records are linked, what is in review, what `status` counts,
+and, where an invariant is about decisions, the decision log. What it must not call a violation are the limits that no
+rule removes (docs/simulation.md); each is one named excuse here, and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from syncbroker.core import values
+from syncbroker.core.plan import EMPTY_RAWS, Field, Plan, Reader
+from syncbroker.core.types import Type, Value
+from syncbroker.simulation.asked import Asked, Linked, ask
+from syncbroker.simulation.play import Play
+from syncbroker.simulation.systems import Collection, Mark, Row, plain
+from syncbroker.simulation.world import Wrote
+
+INVARIANTS: dict[int, str] = {
+    1: "converge or queue",
+    2: "writes stop",
+    3: "no duplicates",
+    4: "nothing lost",
+    5: "authority holds",
+    6: "base after write",
+    9: "nothing silent",
+}
+"""By their number in docs/semantics.md. Replay (7) and undo (8) are checked where those commands are."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """`record`: the broker's record that it is about, "" when it is about none."""
+
+    invariant: int
+    text: str
+    record: str = ""
+
+
+@dataclass
+class Verdicts:
+    """`checked`: how often each invariant was looked at. `excused`: limits that were met, by name.
+
+    `kinds` and `branches` ("policy kind") count outcomes; `decisions` are those of every record, as text.
+    """
+
+    checked: Counter[int] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    branches: Counter[str] = field(default_factory=Counter)
+    decisions: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    violations: list[Violation] = field(default_factory=list)
+
+    def wrong(self, invariant: int, text: str, record: str = "") -> None:
+        self.violations.append(Violation(invariant, text, record))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one link's system holds of one field: `value` is None, too, where it has no canonical form (`invalid`)."""
+
+    link: Linked
+    reader: Reader
+    here: Collection
+    row: Row
+    value: Value
+    invalid: str
+    marks: tuple[Mark, ...]
+
+    @property
+    def touched(self) -> bool:
+        """Somebody but the broker set it last."""
+        return any(mark.by != "ours" for mark in self.marks)
+
+
+def check(play: Play) -> Verdicts:
+    """Every invariant of a history that has come to rest."""
+    return _Oracle(play).check()
+
+
+class _Oracle:
+    def __init__(self, play: Play) -> None:
+        self.play, self.world, self.stage = play, play.world, play.stage
+        self.asked: Asked = ask(play.engine)
+        self.found = Verdicts()
+        self.groups: dict[str, list[Linked]] = defaultdict(list)
+        self.linked: dict[tuple[str, str, str, str], Linked] = {}
+        for one in self.asked.links:
+            self.groups[one.record].append(one)
+            if one.external_id is not None:
+                self.linked[one.system, one.object, one.external_id, one.entity] = one
+        self.references = {
+            (one.system, one.entity, str(one.external_id)): one.record
+            for one in self.asked.links
+            if one.external_id is not None
+        }
+        self.answered = {(one.review.record_id, one.review.field) for one in play.answers}
+        self.let_be = {
+            (one.review.record_id, one.review.system, one.review.field)
+            for one in play.answers
+            if one.choice in ("ignore", "drop")
+        }
+        self.dropped = {
+            (one.review.record_id, one.review.system) for one in play.answers if one.choice == "drop"
+        }
+        self.frozen = {
+            (one.record_id, one.field) for one in self.asked.reviews if one.kind in ("conflict", "contested")
+        }
+        self.asked_about = {
+            (one.link, one.field) for one in self.asked.reviews if one.kind in ("proposal", "invalid")
+        }
+        self.refused = {
+            (one.link, name)
+            for one in self.asked.reviews
+            if one.kind == "refused"
+            for name in one.body.get("values", {})
+        }
+
+    def check(self) -> Verdicts:
+        if self.play.failed:
+            self.found.wrong(9, f"the broker failed: {self.play.failed}")
+            self._note_decisions()
+            return self.found
+        for record, links in self.groups.items():
+            plan = self.stage.plans.get(links[0].entity)
+            if plan is None:
+                continue
+            for name in plan.fields:
+                self._field(record, plan, plan.fields[name], links)
+        self._writes_stop()
+        self._no_duplicates()
+        self._nothing_lost()
+        self._nothing_silent()
+        self._note_decisions()
+        return self.found
+
+    def _note_decisions(self) -> None:
+        for decision, outcome in self.asked.outcomes():
+            self.found.kinds[outcome.kind] += 1
+            if outcome.policy:
+                self.found.branches[f"{outcome.policy} {outcome.kind}"] += 1
+            value = f" {outcome.question.value!r}" if outcome.question and outcome.field else ""
+            text = f"{outcome.kind} {outcome.field}{value} {outcome.system}: {outcome.why}"
+            self.found.decisions[decision.record_id].append(text)
+
+    # ---- 1 and 5: what the systems hold ----
+
+    def _field(self, record: str, plan: Plan, one: Field, links: list[Linked]) -> None:
+        held = [found for link in links if (found := self._held(plan, one, link)) is not None]
+        if not held:
+            return
+        self.found.checked[1] += 1
+        if (record, one.name) in self.frozen:
+            self.found.excused["in review"] += 1
+            return
+        bound = [h for h in held if h.reader.pushes(one.name) and not self._stands_apart(record, one, h)]
+        fed = [h for h in held if h.reader.pulls(one.name)]
+        if one.rule.policy == "seed":
+            self._seeded(record, one, held, bound)
+            return
+        filled = [h for h in bound if h.value is not None]
+        if one.rule.empty == "keep" and all(h.value is None for h in fed):
+            # nobody who is listened to has a value: what others have is let stand
+            return
+        if len({h.value for h in bound}) > 1 and self._unlike(one, bound):
+            shown = ", ".join(f"{h.link.system} {h.value!r}" for h in bound)
+            self.found.wrong(1, f"{plan.entity.name}.{one.name} differs for ever: {shown}", record)
+        elif filled or fed:
+            self._authority(record, plan, one, held, bound, links)
+        self._counted(plan, one, held)
+
+    def _unlike(self, one: Field, bound: list[Held]) -> bool:
+        """Whether they hold different things, apart from what a system makes of what it is given."""
+        path = {id(h): h.reader.fields[one.name][0].path for h in bound}
+        for a in bound:
+            for b in bound:
+                if a.value == b.value or self._cannot_refer(one, a, b) or self._cannot_refer(one, b, a):
+                    continue
+                if self._same_shortened(a, b, path) or self._same_shortened(b, a, path):
+                    continue
+                return True
+        return False
+
+    def _same_shortened(self, a: Held, b: Held, path: dict[int, str]) -> bool:
+        """`b`'s system shortens; what it holds is what it makes of `a`'s."""
+        where = path[id(b)]
+        if where not in b.here.rewrites:
+            return False
+        part = b.reader.fields[self._name_of(b, where)][0]
+        return plain(b.here.kept(where, values.render(part.spec, a.value))) == plain(
+            b.row.now.fields.get(where)
+        )
+
+    def _cannot_refer(self, one: Field, a: Held, b: Held) -> bool:
+        """What `a` refers to is not there in the system of `b`: its reference waits."""
+        if one.rule.type is not Type.REFERENCE or a.value is None:
+            return False
+        there = [link.system for link in self.groups.get(str(a.value), ()) if link.status == "live"]
+        return b.link.system not in there
+
+    def _name_of(self, h: Held, path: str) -> str:
+        return next(name for name, parts in h.reader.fields.items() if parts[0].path == path)
+
+    def _stands_apart(self, record: str, one: Field, h: Held) -> bool:
+        """A declared divergence, or a question that waits."""
+        if (h.link.number, one.name) in self.asked_about | self.refused:
+            self.found.excused["in review"] += 1
+            return True
+        if (record, h.link.system, one.name) in self.let_be or (record, h.link.system) in self.dropped:
+            self.found.excused["let be by a person"] += 1
+            return True
+        if h.invalid:
+            self.found.excused["unreadable"] += 1
+            return True
+        if one.rule.on_foreign_edit == "ignore" and h.touched:
+            self.found.excused["ignored by the mapping"] += 1
+            return True
+        return bool(self._waits_for_reference(one, h))
+
+    def _waits_for_reference(self, one: Field, h: Held) -> bool:
+        """A reference whose target the system does not have cannot be written there."""
+        if all(member.type is not Type.REFERENCE for member in one.members) or h.value is not None:
+            return False
+        self.found.excused["reference to what is not there"] += 1
+        return True
+
+    def _seeded(self, record: str, one: Field, held: list[Held], bound: list[Held]) -> None:
+        """Whoever has nothing is given what stands."""
+        there = [h for h in held if h.value is not None and h.reader.pulls(one.name)]
+        if there and any(h.value is None for h in bound):
+            lacks = ", ".join(h.link.system for h in bound if h.value is None)
+            self.found.wrong(1, f"{one.name} was never filled in {lacks}", record)
+
+    def _held(self, plan: Plan, one: Field, link: Linked) -> Held | None:
+        reader = plan.readers.get(link.system)
+        if reader is None or one.name not in reader.fields or link.status != "live" or not link.primary:
+            return None
+        here = self.world.collections[link.system, link.object]
+        row = here.rows.get(link.external_id or "")
+        if row is None:
+            return None
+        raws = [row.now.fields.get(part.path) for part in reader.fields[one.name]]
+        seen = reader.see(one.name, raws, self.references)
+        marks = tuple(row.marks[part.path] for part in reader.fields[one.name] if part.path in row.marks)
+        return Held(link, reader, here, row, None if seen.invalid else seen.value, seen.invalid, marks)
+
+    def _authority(
+        self, record: str, plan: Plan, one: Field, held: list[Held], bound: list[Held], links: list[Linked]
+    ) -> None:
+        """Where foreign edits are reverted, everybody holds what the owner holds, and it is the owner's own."""
+        rule = one.rule
+        if rule.policy != "enforce" or rule.on_foreign_edit != "revert" or rule.terms:
+            return
+        owner = next((h for name in rule.authority for h in held if h.link.system == name), None)
+        if owner is None or owner.invalid or owner.value is None or not owner.reader.pulls(one.name):
+            return
+        if (owner.link.number, one.name) in self.asked_about or (record, one.name) in self.answered:
+            return
+        self.found.checked[5] += 1
+        if (record, owner.link.system, one.name) in self.let_be:
+            return
+        if not owner.reader.pushes(one.name) and bound and self._unlike(one, [owner, *bound]):
+            shown = ", ".join(f"{h.link.system} {h.value!r}" for h in [owner, *bound])
+            self.found.wrong(
+                5, f"{one.name} is not what its owner {owner.link.system} holds: {shown}", record
+            )
+        if owner.link.system == rule.authority[0] and owner.touched is False:
+            self._owner_overruled(record, one, owner)
+
+    def _owner_overruled(self, record: str, one: Field, owner: Held) -> None:
+        """The broker wrote over its owner's last value."""
+        paths = [part.path for part in owner.reader.fields[one.name]]
+        if len(paths) != 1:
+            return
+        path = paths[0]
+        mine = [e for e in self.world.edits if e.uid == owner.row.uid and e.path == path]
+        if not mine or (owner.link.system, owner.link.object) not in self.world.collections:
+            return
+        last = mine[-1]
+        seen = owner.reader.see(one.name, [last.raw], self.references)
+        if seen.invalid or seen.value is None or seen.value == owner.value:
+            return
+        over = next(
+            w
+            for w in self.world.wrote
+            if w.uid == owner.row.uid and path in w.values and w.made and w.at >= last.at
+        )
+        if self._excuse(over, owner.here, last.at, owner.reader, one, seen.value):
+            return
+        if any(e.by != "ours" for link in self.groups[record] for e in self._foreign(link, owner)):
+            text = (
+                f"{one.name} of its owner {owner.link.system} was {seen.value!r} and is now {owner.value!r}"
+            )
+            self.found.wrong(5, text, record)
+
+    def _foreign(self, link: Linked, owner: Held) -> Iterator[Mark]:
+        return iter(())
+
+    def _counted(self, plan: Plan, one: Field, held: list[Held]) -> None:
+        """9: what differs is counted by `status`."""
+
+    # ---- 2 ----
+
+    def _writes_stop(self) -> None:
+        self.found.checked[2] += 1
+        quiet = self.play.quiet
+        if not quiet.settled:
+            self.found.wrong(2, "the world never comes to rest")
+        elif quiet.writes or quiet.decisions or quiet.reviews:
+            self.found.wrong(
+                2,
+                f"at rest there were {quiet.writes} writes, {quiet.decisions} decisions, {quiet.reviews} reviews",
+            )
+        for text in self.world.broken:
+            self.found.wrong(2, text)
+
+    # ---- 3 ----
+
+    def _no_duplicates(self) -> None:
+        """One create per record, system and generation; none of what the system had already."""
+        alive: dict[tuple[str, str, str], int] = {}
+        for one in self.world.wrote:
+            if one.op != "create" or not one.made:
+                continue
+            self.found.checked[3] += 1
+            here = self.world.collections[one.system, one.object]
+            key = (one.system, one.object, str(one.stamp_id))
+            before = here.by_uid.get(alive.get(key, 0))
+            if before is not None and (before.ends is None or before.ends > one.at):
+                self.found.wrong(3, f"{one.system} got the record twice", str(one.stamp_id))
+            alive[key] = one.uid
+            self._was_there(one, here)
+
+    def _was_there(self, one: Wrote, here: Collection) -> None:
+        """The system already had a record with the same match keys, and could have said so."""
+        plan = self._plan_of(one)
+        if plan is None:
+            return
+        reader = plan.readers[one.system]
+        for rule in plan.entity.match:
+            if rule.then != "link" or any(name not in reader.fields for name in rule.on):
+                continue
+            paths = [reader.fields[name][0].path for name in rule.on]
+            if not set(paths) <= set(here.spec.keys) or any(path not in one.values for path in paths):
+                continue
+            keys = {path: one.values[path] for path in paths}
+            pairs = frozenset((path, str(plain(raw))) for path, raw in keys.items())
+            asked = self.world.looked.get((one.system, one.object, pairs), one.at)
+            when = asked - int(here.spec.lag * 1_000_000)
+            for row in here.by_uid.values():
+                state = row.at(when)
+                there = state and all(plain(state.fields.get(p)) == plain(raw) for p, raw in keys.items())
+                if (
+                    row.uid != one.uid
+                    and there
+                    and (row.ends is None or row.ends > one.at)
+                    and self._kept(row, keys)
+                ):
+                    self.found.wrong(
+                        3, f"{one.system} had {', '.join(map(str, keys.values()))} already", str(one.stamp_id)
+                    )
+
+    def _kept(self, row: Row, keys: dict[str, object]) -> bool:
+        """It held these values without a break, so that no moment of asking could have missed it."""
+        return all(
+            all(plain(state.fields.get(path)) == plain(raw) for path, raw in keys.items())
+            for state in row.states
+        )
+
+    def _plan_of(self, one: Wrote) -> Plan | None:
+        found = [plan for plan, _ in self.stage.sources[one.system, one.object].readers]
+        return found[0] if len(found) == 1 else None
+
+    # ---- 4 ----
+
+    def _nothing_lost(self) -> None:
+        """What a write of ours removed had been judged, or falls under a limit."""
+        for one in self.world.wrote:
+            if one.op != "update" or not one.made:
+                continue
+            here = self.world.collections[one.system, one.object]
+            for plan, reader in self.stage.sources[one.system, one.object].readers:
+                for name, parts in reader.fields.items():
+                    if parts[0].path in one.values:
+                        self._removed(one, here, plan, reader, plan.fields[name])
+        self._once()
+
+    def _removed(self, one: Wrote, here: Collection, plan: Plan, reader: Reader, what: Field) -> None:
+        paths = [part.path for part in reader.fields[what.name]]
+        marks = [mark for path in paths if (mark := one.marks.get(path)) is not None and mark.by != "ours"]
+        if not marks:
+            return
+        at = max(mark.at for mark in marks)
+        before = reader.see(what.name, [one.before.get(path) for path in paths], self.references)
+        after = reader.see(what.name, [one.values.get(path) for path in paths], self.references)
+        if before.value == after.value and before.invalid == after.invalid:
+            return
+        self.found.checked[4] += 1
+        key = (one.system, plan.entity.name, what.name)
+        if before.invalid or before.pending:
+            if before.raw in self.asked.raws[key] or before.pending:
+                return
+        elif before.value in self.asked.judged[key]:
+            return
+        if (
+            before.value is None
+            and all(one.before.get(path) in EMPTY_RAWS for path in paths)
+            and not self._was_set(one, paths, at)
+        ):
+            return
+        if self._excuse(one, here, at, reader, what, before.value):
+            return
+        text = f"{plan.entity.name}.{what.name} in {one.system}: {before.value!r} was overwritten and never judged"
+        self.found.wrong(4, text, str(one.stamp_id or ""))
+
+    def _was_set(self, one: Wrote, paths: list[str], at: int) -> bool:
+        """It held a value before it was emptied, so that the emptying could be seen."""
+        row = self.world.collections[one.system, one.object].by_uid[one.uid]
+        state = row.at(at - 1)
+        return state is not None and any(state.fields.get(path) not in EMPTY_RAWS for path in paths)
+
+    def _excuse(
+        self, one: Wrote, here: Collection, at: int, reader: Reader, what: Field, value: Value
+    ) -> str:
+        """The limit under which an edit of this time could not be saved, or ""."""
+        why = ""
+        lag = int(here.spec.lag * 1_000_000)
+        if one.how == "late":
+            why = "a request that landed late"
+        elif not here.spec.conditional and at > one.based - lag:
+            why = "the window between re-check and write"
+        elif self._sent_before(one, reader, what, value):
+            why = "the same value was ours before"
+        if why:
+            self.found.excused[why] += 1
+        return why
+
+    def _sent_before(self, one: Wrote, reader: Reader, what: Field, value: Value) -> bool:
+        paths = [part.path for part in reader.fields[what.name]]
+        return any(
+            reader.see(what.name, [other.values.get(path) for path in paths], self.references).value == value
+            for other in self.world.wrote
+            if other.uid == one.uid and other.at < one.at and paths[0] in other.values
+        )
+
+    def _once(self) -> None:
+        """However often an edit was observed, it is judged once."""
+
+    # ---- 9 ----
+
+    def _nothing_silent(self) -> None:
+        status = self.asked.status
+        self.found.checked[9] += 1
+        if status.observations:
+            self.found.wrong(9, f"{status.observations} observations are still waiting")
+        if status.unfinished:
+            self.found.wrong(9, f"{len(status.unfinished)} runs are unfinished")
+        if status.deliveries.get("new"):
+            self.found.wrong(9, f"{status.deliveries['new']} deliveries were never dealt with")
+        for system in status.systems:
+            stuck = {state: n for state, n in system.pushes.items() if state not in ("refused", "waiting")}
+            if stuck:
+                self.found.wrong(9, f"pushes to {system.name} are stuck: {stuck}")
+        tombstoned = {
+            (c.system, c.object) for c in status.counters if c.what in ("tombstoned", "merged_at_vendor")
+        }
+        for (system, object_), source in self.stage.sources.items():
+            for row in self.world.collections[system, object_].rows.values():
+                for plan, _ in source.readers:
+                    self.found.checked[9] += 1
+                    known = (system, object_, row.id, plan.entity.name) in self.linked
+                    if (
+                        not known
+                        and not self._queued(system, object_)
+                        and (system, object_) not in tombstoned
+                    ):
+                        self.found.wrong(9, f"{system} {object_} {row.id} is not linked, and nothing says so")
+
+    def _queued(self, system: str, object_: str) -> bool:
+        return any(one.kind == "match" and one.system == system for one in self.asked.reviews)

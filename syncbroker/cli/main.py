@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from syncbroker import __version__
-from syncbroker.cli import check, db, decisions, explain, lift, review, serve, status, sync
+from syncbroker.cli import check, db, decisions, explain, lift, replay, review, serve, status, sync
 from syncbroker.errors import BadMapping, SyncbrokerError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
+app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("serve")(serve.serve)

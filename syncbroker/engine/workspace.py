@@ -18,9 +18,10 @@ from syncbroker.core.plan import Field, Plan
 from syncbroker.core.state import NOTHING, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.store import decisions, queues, records, runs
+from syncbroker.store import decisions, queues, receipts, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
+from syncbroker.store.receipts import Kept
 
 
 class Workspace:
@@ -38,6 +39,7 @@ class Workspace:
         self.stale_fingerprints: set[tuple[str, str, str]] = set()
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
+        self.receipts: list[Kept] = []
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
@@ -291,6 +293,7 @@ class Workspace:
         decisions.close_reviews(self.tx, [(n, self.now, why) for n, why in self._closed.items()])
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
+        receipts.append(self.tx, self.receipts)
         runs.count(self.tx, self.counts)
         return kinds
 

@@ -15,7 +15,7 @@ from syncbroker.cli.words import KINDS, Members, members_of, value_text
 if TYPE_CHECKING:
     from syncbroker.core.types import Micros
     from syncbroker.engine import Engine
-    from syncbroker.engine.explain import Step
+    from syncbroker.engine.history import Step
     from syncbroker.store.decisions import Decision
 
 _AGO = re.compile(r"(\d+)([smhdw])")
@@ -38,7 +38,7 @@ def decisions(
 
     What was decided, from what to what, and why. Exit code 2 when there is none.
     """
-    from syncbroker.engine.explain import step
+    from syncbroker.engine.history import step
 
     if kind:
         known("kind of decision", KINDS, [kind])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncbroker.cli.decisions import moment
 from syncbroker.cli.opening import opened
 from syncbroker.cli.output import Json, console, local, plain, print_json, print_table, say, usage
 from syncbroker.cli.words import FLOWS, cause, raw_text, value_text, when, who
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncbroker.engine import Engine
-    from syncbroker.engine.explain import Explanation, FieldView, Push, Side, Step
+    from syncbroker.engine.explain import Explanation, FieldView, Push, Side
+    from syncbroker.engine.history import Sent, Step
 
 
 def explain(
@@ -26,13 +28,17 @@ def explain(
         ),
     ],
     field: Annotated[str | None, typer.Argument(metavar="[FIELD]", help="Only this field, in full.")] = None,
+    as_of: Annotated[
+        str, typer.Option(metavar="TIME", help="As it was then: 2h ago, 3d ago, or at an ISO time.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Explain why a record has its values.
 
     Who gave it each value, when, by which rule in which file and line, and what each system holds.
 
-    With a field, everything about that field: the edit that gave it its value, who lost, and its history.
+    With a field, everything about that field: the edit that gave it its value, who lost, what was written where, and
+    its whole history.
     """
     from syncbroker.engine.explain import explain as explained
     from syncbroker.engine.find import field_of, plan_of
@@ -40,7 +46,7 @@ def explain(
     with opened() as engine, usage():
         record_id, entity = find_record(engine, record)
         only = [field_of(plan_of(engine, entity), field)] if field is not None else []
-        found = explained(engine, record_id, only)
+        found = explained(engine, record_id, only, moment(as_of) if as_of else None)
     if as_json:
         print_json(found)
         return
@@ -50,6 +56,13 @@ def explain(
         _show_fields(to, found)
     for one in found.fields if field is not None else ():
         _show_field(to, found, one)
+    if found.cut:
+        say(
+            to,
+            f"\nolder decisions: syncbroker decisions --record {found.entity}:{found.record} --limit 10000",
+        )
+    for line in found.unknown:
+        say(to, f"note: {line}", "dim")
 
 
 def find_record(engine: Engine, text: str) -> tuple[str, str]:
@@ -65,7 +78,8 @@ def find_record(engine: Engine, text: str) -> tuple[str, str]:
 
 
 def _show_record(to: Console, found: Explanation) -> None:
-    say(to, f"{found.entity} {found.record}  {plain(found.label)}", style="bold")
+    then = f"  as of {local(found.as_of)}" if found.as_of is not None else ""
+    say(to, f"{found.entity} {found.record}  {plain(found.label)}{then}", style="bold")
     print_table(
         to,
         ["  system", "object", "id there", "link", "write owed"],
@@ -135,14 +149,14 @@ def _show_field(to: Console, found: Explanation, one: FieldView) -> None:
             "standing",
             "last in step with",
             "write owed",
+            "last written" if found.as_of is None else "known from",
         ],
         [_side(side, found, one) for side in one.sides],
-        title="  what each system holds",
+        title="  what each system holds" if found.as_of is None else "  what each system held",
     )
     say(to, "\n  history", "bold")
-    for step in one.history:
-        for line in _step(step, found, one):
-            say(to, line)
+    for line in _history(found, one):
+        say(to, line)
 
 
 def _show_decided(to: Console, found: Explanation, one: FieldView, step: Step) -> None:
@@ -154,8 +168,40 @@ def _show_decided(to: Console, found: Explanation, one: FieldView, step: Step) -
     raw = raw_text(step.raw) if step.raw is not None else after
     say(to, f"  what  {before} -> {after}" + (f", written there as {raw}" if raw != after else ""))
     say(to, f"  seen  {cause(step)}")
-    say(to, f"  rule  {step.policy}{authority}, {step.place} (mapping {step.mapping})")
+    say(
+        to,
+        f"  rule  {step.policy}{authority}, {step.place} (mapping {step.mapping}{_not_active(found, step)})",
+    )
     say(to, f"  why   {step.kind}: {step.why} (decision {step.decision} by {step.actor}, {local(step.at)})")
+
+
+def _not_active(found: Explanation, step: Step) -> str:
+    return "" if step.mapping == found.mapping else f", {found.mapping} is active now"
+
+
+def _history(found: Explanation, one: FieldView) -> list[str]:
+    """Decisions and receipts in one order, newest first."""
+    told = [(step.at, _step(step, found, one)) for step in one.history]
+    told += [(sent.at, _sent(sent, found, one)) for sent in one.writes]
+    return [line for _, lines in sorted(told, key=lambda pair: pair[0], reverse=True) for line in lines]
+
+
+def _sent(sent: Sent, found: Explanation, one: FieldView) -> list[str]:
+    """A receipt in two lines: what was written where and how it ended, and which decision owed it."""
+    from syncbroker.engine.history import STATUSES
+
+    value = value_text(sent.value, one.members, found.labels)
+    raw = f" as {raw_text(sent.raw)}" if sent.raw != sent.value else ""
+    shown = f"; it shows {raw_text(sent.shown)}" if sent.rewritten else ""
+    told = f" ({plain(sent.message)})" if sent.message else ""
+    owed = f"owed by decision {sent.decision}" if sent.decision else "owed"
+    run = f" of run {sent.run}" if sent.run else ""
+    tries = f", attempt {sent.attempts}" if sent.attempts > 1 else ""
+    where = f"{sent.system} {sent.external_id or ''}".rstrip()
+    return [
+        f"          {local(sent.at)}  written to {where}: {value}{raw}, {STATUSES[sent.status]}{shown}{told}",
+        f"          receipt {sent.receipt}, {sent.op}, {owed}{run}{tries}, key {sent.key}",
+    ]
 
 
 def _side(side: Side, found: Explanation, one: FieldView) -> tuple[str, ...]:
@@ -169,7 +215,22 @@ def _side(side: Side, found: Explanation, one: FieldView) -> tuple[str, ...]:
         side.standing + (_asks(side.review) if side.standing != "in step" else ""),
         value_text(side.base, one.members, found.labels) if side.met else "",
         _push(side.push),
+        _known(side)
+        if found.as_of is not None
+        else f"{local(side.written.at)}, {side.written.status}"
+        if side.written
+        else "",
     )
+
+
+def _known(side: Side) -> str:
+    """The evidence of what a system held."""
+    if side.evidence is None:
+        return ""
+    what = (
+        f"decision {side.evidence.decision}" if side.evidence.decision else f"receipt {side.evidence.receipt}"
+    )
+    return f"{what}, {local(side.evidence.at)}"
 
 
 def _step(step: Step, found: Explanation, one: FieldView) -> list[str]:
@@ -177,8 +238,11 @@ def _step(step: Step, found: Explanation, one: FieldView) -> list[str]:
     before, after = (value_text(value, one.members, found.labels) for value in (step.before, step.after))
     golden = f"{before} -> {after}" if step.before != step.after else f"{after} stayed"
     lines = [f"  {step.decision:>6}  {local(step.at)}  {step.kind}: {golden}; {step.why}"]
-    if step.kind == "resolved_by_person":
-        return [*lines, f"          by {who(step)}"]
+    if step.kind in ("resolved_by_person", "undone"):
+        return [
+            *lines,
+            f"          by {who(step)}, {step.place}" if step.place else f"          by {who(step)}",
+        ]
     edit = step.invalid or value_text(step.value, one.members, found.labels)
     late = ", seen after a write of ours had removed it" if step.late else ""
     return [*lines, f"          {edit} by {who(step)}, {cause(step)}{late}; {step.place}"]
@@ -189,7 +253,7 @@ def _source(one: FieldView) -> str:
         return one.source
     return (
         f"{plain(one.decided.actor)} (person)"
-        if one.decided and one.decided.kind == "resolved_by_person"
+        if one.decided and one.decided.kind in ("resolved_by_person", "undone")
         else ""
     )
 

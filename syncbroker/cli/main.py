@@ -13,7 +13,20 @@ from typing import Annotated, Any
 import typer
 
 from syncbroker import __version__
-from syncbroker.cli import check, db, decisions, drift, explain, lift, review, serve, simulate, status, sync
+from syncbroker.cli import (
+    check,
+    db,
+    decisions,
+    drift,
+    explain,
+    lift,
+    replay,
+    review,
+    serve,
+    simulate,
+    status,
+    sync,
+)
 from syncbroker.errors import BadMapping, SyncbrokerError
 
 app = typer.Typer(
@@ -30,6 +43,7 @@ app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
+app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("serve")(serve.serve)

@@ -204,8 +204,8 @@ def _review(engine: Engine, number: int) -> Review:
 
 def _view(engine: Engine, review: Review) -> ReviewView:
     from syncbroker.engine.answer import offers, token
-    from syncbroker.engine.explain import moment
     from syncbroker.engine.find import label
+    from syncbroker.engine.history import moment
     from syncbroker.store import records
 
     asked = review.body.get("records", []) if review.kind == "match" else []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from syncbroker.core.plan import Plan
-    from syncbroker.engine.explain import Step
+    from syncbroker.engine.history import Step
 
 KINDS = {
     "created": "records made",
@@ -31,6 +31,7 @@ KINDS = {
     "delete_queued": "deletions that wait for a person",
     "drift_corrected": "differences that only a sweep found",
     "resolved_by_person": "answers of a person",
+    "undone": "values that a person set back",
 }
 """What a decision of each kind did, in the plural. The order is that of summaries."""
 
@@ -44,6 +45,7 @@ VIA = {
     "reference": "seen anew once its reference was linked",
     "mapping": "seen anew under another mapping",
     "person": "answered by a person",
+    "undo": "undone by a person",
 }
 
 ORIGINS = {"person": "a person", "automation": "an automation", "integration": "an integration"}
@@ -107,6 +109,8 @@ def who(step: Step) -> str:
     """Who made the edit that a step judged."""
     if step.kind == "resolved_by_person":
         return f"{plain(step.actor)}, answering review {step.review}"
+    if step.kind == "undone":
+        return f"{plain(step.actor)}, undoing {plain(step.event)}"
     origin = ORIGINS.get(step.origin, "")
     if not origin:
         return f"somebody in {step.system}"

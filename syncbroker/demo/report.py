@@ -15,7 +15,7 @@ from syncbroker.demo.scene import Told
 from syncbroker.demo.stage import Stage
 from syncbroker.demo.story import Act
 from syncbroker.demo.vendors import POLLED, RATE, VENDORS
-from syncbroker.engine.explain import Step
+from syncbroker.engine.history import Step
 
 WIDTH = 110
 """Columns where there is no terminal that has a width."""

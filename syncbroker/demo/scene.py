@@ -18,8 +18,8 @@ from syncbroker.demo.characters import Character
 from syncbroker.demo.payloads import OBJECTS
 from syncbroker.demo.stage import Stage
 from syncbroker.engine.answer import answer
-from syncbroker.engine.explain import Step, step
 from syncbroker.engine.find import find
+from syncbroker.engine.history import Step, step
 from syncbroker.errors import SyncbrokerError, Unavailable
 from syncbroker.sdk.paths import get_path
 from syncbroker.sdk.simulator import LogEntry

@@ -238,6 +238,6 @@ def receive_all(engine: Engine, limit: int = 1000) -> int:
 def activate(engine: Engine) -> None:
     """Make the mapping the active one; when it changed, everything owed is derived again under it."""
     with engine.store.write() as tx:
-        if runs.use_mapping(tx, engine.mapping.version, engine.now()):
+        if runs.use_mapping(tx, engine.mapping.version, engine.now(), engine.mapping.entities):
             runs.want_derived(tx, engine.plans)
     _derive(engine, unwatched)

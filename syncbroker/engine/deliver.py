@@ -176,7 +176,9 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
     key = ws.engine.new_id()
     link = ws.link(row.link)
     based_on = link.order if source.spec.stamp is not None else link.seen
-    push = replace(queues.anew(row), values=values, key=key, based_on=based_on)
+    golden = ws.records[record_id].golden
+    owed_by = {name: golden[name].decision for name in values if name in golden}
+    push = replace(queues.anew(row), values=values, decisions=owed_by, key=key, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
     claimed = replace(row, state="claimed", due=ws.now + LEASE, push=push, error=None)

@@ -15,6 +15,7 @@ from syncbroker.core import observe
 from syncbroker.core.plan import Seen
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest, settle
+from syncbroker.engine.receipts import keep
 from syncbroker.engine.removal import renamed
 from syncbroker.engine.settle import JOB_POLL, Claim, References
 from syncbroker.engine.workspace import Workspace
@@ -119,7 +120,7 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
             if not settle.ours(ws, [one]):
                 continue
             if found:
-                settle.exists(ws, one, found)
+                settle.exists(ws, one, found, doubtful=True)
             elif found is None:
                 where = one.source.system
                 settle.refuse(
@@ -152,7 +153,7 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
             elif s.deleted or s.merged_into:
                 if one.write.op == "delete":
                     ws.outbox[one.row.link] = None
-                    settle.removed(ws, one)
+                    settle.removed(ws, one, message="no answer came; it is gone")
                 else:
                     settle.release(ws, one, due=ws.now)
                     queues.stage(tx, queues.LIVE, source.system, source.object, [s])
@@ -208,6 +209,7 @@ def _settle_change(
             taught=bool(history),
         )
         settle.rekeyed(ws, one, there)
+        keep(ws, one, "seen", values=there, external_id=s.id, shown=shown)
     rest = {name: value for name, value in written.items() if name not in there}
     link = observe.doubt(link, rest, ws.now + REQUEST_LIFE)
     ws.put_link(link, one.record_id, entity)

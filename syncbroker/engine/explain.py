@@ -6,7 +6,7 @@ Plain values, for whoever shows them. Nothing is judged here: every reason was w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,67 +18,27 @@ from syncbroker.core.state import NOTHING, UNSEEN, LinkState, Record
 from syncbroker.core.types import Micros, Type, Value
 from syncbroker.engine import Engine
 from syncbroker.engine.find import label, plan_of
+from syncbroker.engine.history import (
+    UNKNOWABLE,
+    Evidence,
+    Loser,
+    Past,
+    Sent,
+    Step,
+    listed,
+    losers,
+    moment,
+    sent,
+    step,
+)
 from syncbroker.engine.workspace import refresh
 from syncbroker.errors import Missing
-from syncbroker.store import decisions, queues, records
-from syncbroker.store.decisions import Decision, Outcome
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Micros = 250_000_000_000_000_000
-"""The last time that a date can tell, in the 99th century."""
+from syncbroker.store import decisions, queues, receipts, records
+from syncbroker.store.database import Tx
+from syncbroker.store.receipts import Kept
 
 HISTORY = 500
-"""How many of a record's decisions are looked at, newest first."""
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One outcome of a decision. The edit it judged: `raw` and canonical `value` on `system`, made between
-    `edited_since` and `edited_until` by the vendor's `origin` and `name`; `held` and `base` are that link's then.
-    The golden value went from `before` (which came from `before_source`) to `after`.
-
-    `actor`: "rules" or a person. `via`: how it came to be seen, `event` the vendor's id for that. `place`: file:line.
-    """
-
-    decision: int
-    at: datetime
-    actor: str
-    kind: str
-    field: str
-    system: str
-    why: str
-    policy: str = ""
-    place: str = ""
-    mapping: str = ""
-    run: int = 0
-    winner: str = ""
-    before: Any = None
-    before_source: str = ""
-    after: Any = None
-    raw: Any = None
-    value: Any = None
-    invalid: str = ""
-    held: Any = None
-    base: Any = None
-    late: bool = False
-    edited_since: datetime | None = None
-    edited_until: datetime | None = None
-    origin: str = ""
-    name: str = ""
-    via: str = ""
-    event: str = ""
-    seen: datetime | None = None
-    review: int = 0
-
-
-class Loser(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that does not stand, where it came from ("" is a person's answer) and why it lost."""
-
-    system: str
-    value: Any
-    raw: Any
-    why: str
-    decision: int
-    at: datetime
+"""How many of a record's decisions, and of its receipts, are looked at, newest first."""
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +52,10 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What one system has of a field. `standing` is one of `STANDINGS`; `flow` is seen from the broker."""
+    """What one system has of a field. `standing` is one of `STANDINGS`; `flow` is seen from the broker.
+
+    `written`: the newest write of the field there, and its receipt. `evidence`: what tells this, for a past moment.
+    """
 
     system: str
     object: str
@@ -109,6 +72,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     order: datetime | None = None
     review: int = 0
     push: Push | None = None
+    written: Sent | None = None
+    evidence: Evidence | None = None
 
 
 class FieldView(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +98,7 @@ class FieldView(msgspec.Struct, frozen=True, kw_only=True):
     candidates: dict[str, Any] | None
     review: int
     history: list[Step]
+    writes: list[Sent]
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,11 +112,19 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All about one record. `identity`: how it came to be and was linked. `labels`: referred record id -> words."""
+    """All about one record. `identity`: how it came to be and was linked. `labels`: referred record id -> words.
+
+    `mapping`: the active version. `as_of`: the moment in the past that it is about, `unknown` what cannot be known of
+    it. `cut`: there are more decisions or receipts than are shown.
+    """
 
     record: str
     entity: str
     label: str
+    mapping: str
+    as_of: datetime | None
+    unknown: list[str]
+    cut: bool
     links: list[LinkView]
     fields: list[FieldView]
     identity: list[Step]
@@ -171,37 +145,51 @@ STANDINGS = {
     "deleted there": "is gone there, and a person must say what follows",
     "create owed": "is going to be created",
     "not linked": "does not have the record",
+    "not known": "had the record, and nothing stored says what it held then",
 }
 """How a system can stand to the golden value of a field, and what that means."""
 
 
-def moment(at: Micros | None) -> datetime | None:
-    """A time of the broker as a datetime in UTC; None for none and for what never comes by itself (`FAR`)."""
-    return None if not at or at > LATEST else EPOCH + timedelta(microseconds=at)
+def explain(
+    engine: Engine, record_id: str, only: Sequence[str] = (), at: Micros | None = None
+) -> Explanation:
+    """Everything about a record, or about these of its fields; with `at`, as it was then, from stored evidence alone.
 
-
-def listed(value: Any) -> Any:
-    """A canonical value as JSON would give it back, so that stored and typed ones compare: tuples are lists."""
-    return [listed(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def explain(engine: Engine, record_id: str, only: Sequence[str] = ()) -> Explanation:
-    """Everything about a record, or about these of its fields. Missing when there is no such record."""
+    Missing when there is no such record, or nothing was decided about it by then.
+    """
     with engine.store.read() as tx:
         stored = records.load(tx, [record_id]).get(record_id)
         if stored is None:
             raise Missing(f"there is no record {record_id}", hint="it may have been merged or deleted")
         plan = plan_of(engine, stored.entity)
-        record = refresh(plan, stored)
-        past = decisions.history(tx, record_id, limit=HISTORY)
-        rows = queues.outbox_rows(tx, [link.n for link in record.links])
+        past = decisions.history(tx, record_id, until=at, limit=HISTORY + 1)
+        kept = receipts.history(tx, record_id, until=at, limit=HISTORY + 1)
+        evidence: Mapping[tuple[int, str], Evidence] = {}
+        rows: Mapping[int, queues.Row] = {}
+        if at is None:
+            record = refresh(plan, stored)
+            rows = queues.outbox_rows(tx, [link.n for link in record.links])
+        elif past:
+            record, evidence = _then(tx, stored, at)
+        else:
+            raise Missing(f"nothing was decided about {record_id} by {moment(at)}", hint="name a later time")
         referred = [str(v) for name in plan.fields for v in _references(plan.fields[name], record)]
         labels = {id_: label(engine, one) for id_, one in records.load(tx, referred).items()}
-    steps = [step(decision, outcome) for decision in past for outcome in decision.outcomes]
+    told = _Told(
+        steps=[step(decision, outcome) for decision in past[:HISTORY] for outcome in decision.outcomes],
+        kept=kept[:HISTORY],
+        rows=rows,
+        evidence=evidence,
+        past=at is not None,
+    )
     return Explanation(
         record=record.id,
         entity=record.entity,
         label=label(engine, record),
+        mapping=engine.mapping.version,
+        as_of=moment(at),
+        unknown=list(UNKNOWABLE) if at is not None else [],
+        cut=len(past) > HISTORY or len(kept) > HISTORY,
         links=[
             LinkView(
                 system=link.system,
@@ -215,13 +203,35 @@ def explain(engine: Engine, record_id: str, only: Sequence[str] = ()) -> Explana
             for link in record.links
         ],
         fields=[
-            _field(engine, plan, record, plan.fields[name], steps, rows)
+            _field(engine, plan, record, plan.fields[name], told)
             for name in plan.fields
             if not only or name in only
         ],
-        identity=[one for one in steps if not one.field],
+        identity=[one for one in told.steps if not one.field],
         labels=labels,
     )
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store tells about a record beside its state."""
+
+    steps: Sequence[Step]
+    kept: Sequence[Kept]
+    rows: Mapping[int, queues.Row]
+    evidence: Mapping[tuple[int, str], Evidence]
+    past: bool
+
+
+def _then(tx: Tx, stored: Record, at: Micros) -> tuple[Record, Mapping[tuple[int, str], Evidence]]:
+    """The record as stored evidence says it was; all of its past is gone through, a page at a time."""
+    found = Past(stored)
+    page, before = decisions.history(tx, stored.id, until=at, limit=HISTORY), 0
+    while page:
+        found.decided(page)
+        before = page[-1].id
+        page = decisions.history(tx, stored.id, before=before, until=at, limit=HISTORY)
+    found.wrote(receipts.history(tx, stored.id, until=at, limit=HISTORY))
+    return found.made(), found.evidence
 
 
 def _references(field: Field, record: Record) -> list[Value]:
@@ -231,53 +241,22 @@ def _references(field: Field, record: Record) -> list[Value]:
     return [] if value is None else [value]
 
 
-def step(decision: Decision, outcome: Outcome) -> Step:
-    """An outcome with what its decision adds to it, in words a person can follow."""
-    q, cause = outcome.question, outcome.cause
-    actor = q.actor if q else None
-    return Step(
-        decision=decision.id,
-        at=moment(decision.at) or EPOCH,
-        actor=decision.actor,
-        kind=outcome.kind,
-        field=outcome.field,
-        system=outcome.system,
-        why=outcome.why,
-        policy=outcome.policy,
-        place=outcome.place,
-        mapping=decision.mapping,
-        run=decision.run,
-        winner=outcome.winner,
-        before=listed(q.golden.value) if q else None,
-        before_source=q.golden.source if q else "",
-        after=listed(outcome.after),
-        raw=listed(q.value if q.raw is None else q.raw) if q else None,
-        value=listed(q.value) if q else None,
-        invalid=q.invalid if q else "",
-        held=listed(q.held) if q else None,
-        base=listed(q.base) if q else None,
-        late=q.late if q else False,
-        edited_since=moment(q.since) if q else None,
-        edited_until=moment(q.until) if q else None,
-        origin=actor.origin if actor else "",
-        name=actor.name if actor else "",
-        via=cause.via if cause else "",
-        event=cause.event if cause else "",
-        seen=moment(cause.at) if cause else None,
-        review=outcome.review,
-    )
-
-
 def _field(
     engine: Engine,
     plan: Plan,
     record: Record,
     field: Field,
-    steps: Sequence[Step],
-    rows: Mapping[int, queues.Row],
+    told: _Told,
 ) -> FieldView:
     golden = record.golden.get(field.name, NOTHING)
-    history = [one for one in steps if one.field == field.name]
+    history = [one for one in told.steps if one.field == field.name]
+    writes = [
+        sent(kept, field.name, [one.path for one in reader.fields[field.name]])
+        for kept in told.kept
+        if field.name in kept.body.values
+        and (reader := plan.readers.get(kept.body.system)) is not None
+        and field.name in reader.fields
+    ]
     made = next((n for n, one in enumerate(history) if one.before != one.after), len(history))
     standing_value = listed(golden.value)
     return FieldView(
@@ -291,48 +270,24 @@ def _field(
         edited_since=moment(golden.since),
         edited_until=moment(golden.until),
         decided=history[made] if made < len(history) else None,
-        losers=_losers(history, made, standing_value),
+        losers=losers(history, made, standing_value),
         sides=[
             side
             for reader in plan.readers.values()
             if field.name in reader.fields
-            for side in _sides(plan, reader, record, field.name, rows)
+            for side in _sides(plan, reader, record, field.name, told, writes)
         ],
         candidates={name: listed(one) for name, one in golden.frozen.items()}
         if golden.frozen is not None
         else None,
         review=golden.review,
         history=history,
+        writes=writes,
     )
 
 
-def _losers(history: Sequence[Step], made: int, stands: Any) -> list[Loser]:
-    """Who lost to the standing value, which `history[made]` gave; of each system its newest value only.
-
-    A person who answered a review chose among the candidates that were queued before.
-    """
-    found: dict[str, Loser] = {}
-    person = made < len(history) and history[made].kind == "resolved_by_person"
-    answered = history[made].review if person else 0
-    for n, one in enumerate(history):
-        queued = one.kind == "conflict_queued"
-        if one.policy == "union" or one.invalid or one.kind == "adopted":
-            continue  # what was merged or built upon has not lost
-        if (queued or n > made) and not (answered and one.review == answered):
-            continue
-        took = one.kind == "resolved_by_person" or (one.winner == one.system and one.after == one.value)
-        if took and not queued:
-            system, value, raw, why = one.before_source, one.before, None, one.why
-        else:
-            system, value, raw, why = one.system, one.value, one.raw, history[made].why if queued else one.why
-        if value is not None and value != stands:
-            lost = Loser(system=system, value=value, raw=raw, why=why, decision=one.decision, at=one.at)
-            found.setdefault(system, lost)
-    return list(found.values())
-
-
 def _sides(
-    plan: Plan, reader: Reader, record: Record, name: str, rows: Mapping[int, queues.Row]
+    plan: Plan, reader: Reader, record: Record, name: str, told: _Told, writes: Sequence[Sent]
 ) -> list[Side]:
     """One side per link of the record there; one without an id where there is no link."""
     golden = record.golden.get(name, NOTHING)
@@ -354,7 +309,11 @@ def _sides(
             replace(
                 side,
                 external_id=link.external_id,
-                standing=standing(plan, record, link, name),
+                standing=(
+                    "not known"
+                    if told.past and name not in link.fields and link.status == "live"
+                    else standing(plan, record, link, name)
+                ),
                 raw=state.raw,
                 value=listed(state.value),
                 invalid=state.invalid,
@@ -363,7 +322,9 @@ def _sides(
                 doubtful=[listed(value) for value, _ in state.sent],
                 order=moment(link.order),
                 review=state.review or golden.review or link.review,
-                push=_push(rows.get(link.n)),
+                push=_push(told.rows.get(link.n)),
+                written=next((one for one in writes if one.link == link.n), None),
+                evidence=told.evidence.get((link.n, name)),
             )
         )
     return found or [side]

@@ -18,6 +18,7 @@ from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
+from syncbroker.engine.receipts import keep
 from syncbroker.engine.removal import bury, deletion, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import SyncbrokerError
@@ -128,7 +129,7 @@ def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting
     return list(found.values())
 
 
-def exists(ws: Workspace, one: Claim, found: Sequence[Sighting]) -> None:
+def exists(ws: Workspace, one: Claim, found: Sequence[Sighting], *, doubtful: bool = False) -> None:
     """A create met a record that is there already: link it, unless it is another record's or there are several."""
     source, entity = one.source, one.plan.entity.name
     link = ws.link(one.row.link)
@@ -156,6 +157,8 @@ def exists(ws: Workspace, one: Claim, found: Sequence[Sighting]) -> None:
         one.record_id,
         Outcome(kind="linked", system=source.system, link=link.n, why=why, cause=Cause("write", at=ws.now)),
     )
+    if doubtful:
+        keep(ws, one, "found", values={}, external_id=seen.id)
     ws.linked.append((source.system, entity, seen.id))
     queues.stage(ws.tx, queues.LIVE, source.system, source.object, [seen])
 
@@ -225,7 +228,7 @@ def confirmed(
     n, entity = one.row.link, one.plan.entity.name
     ws.outbox[n] = queues.remainder(one.row)
     if one.write.op == "delete":
-        removed(ws, one)
+        removed(ws, one, message=receipt.message)
         return
     link = ws.link(n)
     external_id = receipt.id or (receipt.item.id if receipt.item else None) or link.external_id
@@ -238,6 +241,7 @@ def confirmed(
         ws.count("met_before_answer", one.source.system, one.source.object)
     seen = one.reader.read(shown.fields, shown.complete, known) if shown else {}
     written = one.row.push.values
+    keep(ws, one, "done", values=written, external_id=external_id, shown=seen, message=receipt.message)
     stamped = one.source.spec.stamp is not None
     order = (shown.stamp if shown and shown.stamp is not None else link.order) if stamped else ended
     before_consent = link.consent
@@ -288,8 +292,9 @@ def _other_link(ws: Workspace, one: Claim, external_id: str) -> int | None:
     return None
 
 
-def removed(ws: Workspace, one: Claim) -> None:
+def removed(ws: Workspace, one: Claim, *, message: str = "") -> None:
     """A propagated delete took place (or there was nothing left to delete)."""
+    keep(ws, one, "done", values={}, message=message)
     link = ws.drop_link(one.row.link)
     queues.wake(ws.tx, link.system, link.object, [str(link.external_id)])
     bury(ws, link, one.record_id, runs.secret_key(ws.tx), "propagate")
@@ -302,6 +307,7 @@ def removed(ws: Workspace, one: Claim) -> None:
 
 def refuse(ws: Workspace, one: Claim, message: str) -> None:
     """The vendor's permanent no becomes a review and never blocks its neighbours."""
+    keep(ws, one, "refused", values=one.row.push.values, message=message)
     values = {**one.row.push.refused, **one.row.push.values}
     review = ws.ask(
         "refused",
@@ -329,7 +335,7 @@ def refuse(ws: Workspace, one: Claim, message: str) -> None:
 def _missing(ws: Workspace, one: Claim) -> None:
     if one.write.op == "delete":
         ws.outbox[one.row.link] = None
-        removed(ws, one)
+        removed(ws, one, message="there was nothing left to delete")
         return
     release(ws, one, due=ws.now)
     gone = Sighting(id=str(one.link.external_id), deleted=True, begun=ws.now, ended=ws.now, via="write")

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.engine.explain import EPOCH, moment, standing
+from syncbroker.engine.explain import standing
+from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.workspace import refresh
 from syncbroker.store import decisions, drift, queues, records, runs, tables, waits
 from syncbroker.store.database import Tx

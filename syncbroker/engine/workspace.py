@@ -18,13 +18,14 @@ from syncbroker.core.plan import Field, Plan
 from syncbroker.core.state import NOTHING, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.store import decisions, queues, records, runs, waits
+from syncbroker.store import decisions, queues, receipts, records, runs, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
 from syncbroker.store.drift import Finding
 
 SNOOZE: Micros = 60_000_000
 """What could not be done when its time came is tried again after so long."""
+from syncbroker.store.receipts import Kept
 
 
 class Workspace:
@@ -45,6 +46,7 @@ class Workspace:
         self.outbox: dict[int, queues.Row | None] = {}
         self.findings: list[Finding] = []  # what only a sweep found
         self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
+        self.receipts: list[Kept] = []
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
@@ -322,6 +324,7 @@ class Workspace:
         queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
         waits.set_alarms(self.tx, self.alarms)
+        receipts.append(self.tx, self.receipts)
         runs.count(self.tx, self.counts)
         return kinds
 

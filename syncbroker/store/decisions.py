@@ -59,6 +59,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping", "body"]
+_READ = [name for name in _COLUMNS if name != "shape"]
 
 
 def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
@@ -108,11 +109,15 @@ def _add_shape(tx: Tx, text: str) -> int:
     return number
 
 
-def history(tx: Tx, record_id: str, *, limit: int = 500) -> list[Decision]:
-    """A record's decisions, newest first."""
+def history(
+    tx: Tx, record_id: str, *, before: int = 0, until: Micros | None = None, limit: int = 500
+) -> list[Decision]:
+    """A record's decisions, newest first: those with a smaller number than `before`, none later than `until`."""
     d = tables.decisions.c
-    rows = tx.run(select(tables.decisions).where(d.record_id == record_id).order_by(d.id.desc()).limit(limit))
-    return [_decision(row) for row in rows]
+    query = select(tables.decisions).where(d.record_id == record_id)
+    query = query.where(d.id < before) if before else query
+    query = query.where(d.at <= until) if until is not None else query
+    return [_decision(row) for row in tx.run(query.order_by(d.id.desc()).limit(limit))]
 
 
 def search(
@@ -140,6 +145,24 @@ def search(
     if before:
         query = query.where(d.id < before)
     return [_decision(row) for row in tx.run(query)]
+
+
+def following(tx: Tx, *, after: int = 0, run: int | None = None, limit: int = 500) -> list[Decision]:
+    """The decisions (of a run) after a number, oldest first."""
+    d = tables.decisions.c
+    query = select(tables.decisions).where(d.id > after).order_by(d.id).limit(limit)
+    if run is not None:
+        query = query.where(d.run == run)
+    return [_decision(row) for row in tx.run(query)]
+
+
+def by_numbers(tx: Tx, numbers: Sequence[int]) -> dict[int, Decision]:
+    """Those that exist, by number."""
+    rows = tx.lookup(tables.decisions, _READ, "id", sorted(set(numbers)))
+    return {
+        row[0]: Decision(**dict(zip(_READ[:-1], row, strict=False)), outcomes=packing.unpack(row[-1]))
+        for row in rows
+    }
 
 
 def by_number(tx: Tx, number: int) -> Decision | None:

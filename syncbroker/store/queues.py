@@ -138,11 +138,13 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `job`: the vendor's job. `refused`: values that the vendor refused for good. `review`: the review that says so.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
+    that the vendor refused for good. `review`: the review that says so.
     `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
+    decisions: dict[str, int] = {}
     key: str = ""
     based_on: Micros = 0
     job: str = ""

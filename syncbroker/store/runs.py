@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import func, select
 
+from syncbroker.core.mapping import EntityRules
 from syncbroker.core.types import Micros
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
@@ -213,10 +214,43 @@ def derived(tx: Tx, entity: str, mark: str) -> None:
     tx.delete(tables.meta, ["key", "value"], [(f"{_DERIVE}{entity}", mark)])
 
 
-def use_mapping(tx: Tx, version: str, now: Micros) -> bool:
-    """Make this mapping version the active one; True when another one was active before."""
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A mapping version that was active. `rules`: its entities, None when they were not kept or cannot be read now."""
+
+    version: str
+    first_used: Micros
+    last_used: Micros
+    rules: dict[str, EntityRules] | None
+
+
+_rules = msgspec.json.Decoder(dict[str, EntityRules])
+
+
+def use_mapping(tx: Tx, version: str, now: Micros, rules: Mapping[str, EntityRules]) -> bool:
+    """Make this mapping version the active one; True when another one was active before.
+
+    Its rules are kept (no systems, no credentials), so that what they decided can be resolved again.
+    """
     m = tables.mappings
     last = tx.run(select(m.c.version).order_by(m.c.last_used.desc()).limit(1)).scalar()
-    tx.insert(m, ["version", "first_used", "last_used"], [(version, now, now)], conflict="ignore")
+    body = _encode(dict(rules)).decode()
+    tx.insert(
+        m, ["version", "first_used", "last_used", "body"], [(version, now, now, body)], conflict="ignore"
+    )
     tx.run(m.update().where(m.c.version == version).values(last_used=now))
+    tx.run(m.update().where(m.c.version == version, m.c.body.is_(None)).values(body=body))
     return last is not None and last != version
+
+
+def versions(tx: Tx) -> dict[str, Version]:
+    """Every mapping version that was ever active, oldest first."""
+    m = tables.mappings
+    return {row.version: _version(row) for row in tx.run(select(m).order_by(m.c.first_used))}
+
+
+def _version(row: Any) -> Version:
+    try:
+        rules = _rules.decode(row.body) if row.body is not None else None
+    except msgspec.ValidationError:  # kept by a release whose rules had another form
+        rules = None
+    return Version(version=row.version, first_used=row.first_used, last_used=row.last_used, rules=rules)

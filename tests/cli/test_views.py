@@ -118,6 +118,35 @@ def test_a_vendors_control_characters_do_not_reach_the_terminal(synced: World) -
     assert "[bold]x" in ran.out
 
 
+def test_explain_shows_the_push_and_its_receipt_in_one_order_with_the_decisions(synced: World) -> None:
+    synced.systems["marketing"].edit("people", "p000001", {"email": "new@x.example"})
+    synced.run("sync")
+    ran = synced.run("explain", "person:new@x.example", "email")
+    assert lines(ran.out, "written to crm p000001: new@x.example, confirmed by the answer")
+    assert lines(ran.out, "receipt ", "update, owed by decision ", " of run ", "key ")
+    history = ran.out.partition("history")[2]
+    assert history.index("written to crm") < history.index("adopted: ann@x.example -> new@x.example")
+
+
+def test_explain_as_of_a_time_shows_what_was_then_and_what_cannot_be_known(synced: World) -> None:
+    before = datetime.now(UTC).isoformat()
+    synced.systems["marketing"].edit("people", "p000001", {"email": "new@x.example"})
+    synced.run("sync")
+    ran = synced.run("explain", "person:new@x.example", "email", "--as-of", before)
+    assert ran.code == 0
+    assert "email = ann@x.example" in ran.out
+    assert lines(ran.out, "as of 20")
+    assert "new@x.example" not in ran.out.partition("note:")[0].partition("email =")[2]
+    assert lines(ran.out, "note:", "a read without news left no trace")
+    assert synced.run("explain", "person:new@x.example", "--as-of", before, "--json").json["as_of"]
+
+
+def test_explain_as_of_a_time_before_the_record_is_a_wrong_command_line(synced: World) -> None:
+    ran = synced.run("explain", "person:ann@x.example", "--as-of", "2001-01-01")
+    assert ran.code == 2
+    assert "nothing was decided" in ran.err
+
+
 # ---- decisions ----
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from syncbroker.demo.report import Report, decided
 from syncbroker.demo.scene import Told
 from syncbroker.demo.story import Act
-from syncbroker.engine.explain import Step
+from syncbroker.engine.history import Step
 
 STEP = Step(
     decision=7,

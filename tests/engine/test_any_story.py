@@ -17,6 +17,7 @@ import pytest
 from syncbroker.core.fanout import in_step
 from syncbroker.core.state import NOTHING, UNSEEN, LinkState, Record
 from syncbroker.engine import Engine, answer, cycle, deliver
+from syncbroker.engine.replay import replay
 from syncbroker.errors import SyncbrokerError
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import decisions, queues, records, runs, tables
@@ -298,6 +299,8 @@ def told(world: Worlds, folder: Path, delete: str, seeds: range) -> None:
         story.tell()
         story.rest()
         assert story.wrong() == [], (seed, story.log)
+        again = replay(story.engine)
+        assert (again.difference, again.verified > 0) == (None, True), (seed, story.log)
         story.engine.store.close()
 
 

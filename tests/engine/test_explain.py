@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from syncbroker.engine import answer
-from syncbroker.engine.explain import STANDINGS, Explanation, FieldView, explain, moment
+from syncbroker.engine.explain import STANDINGS, Explanation, FieldView, explain
+from syncbroker.engine.history import moment
 from syncbroker.errors import Missing
 from syncbroker.sdk.simulator import Fault
+from syncbroker.store import decisions
 from syncbroker.store.records import FAR
 from tests.support.rig import Rig
 from tests.support.three import three
@@ -147,3 +149,111 @@ def test_every_standing_that_occurs_has_a_meaning(world: Rig) -> None:
 @pytest.mark.parametrize("at", [None, 0, FAR, FAR + 1])
 def test_no_time_and_a_time_that_never_comes_are_none(at: int | None) -> None:
     assert moment(at) is None
+
+
+# ---- what was written, and a moment in the past ----
+
+
+def then(world: Rig, at: int, name: str) -> FieldView:
+    record = world.records()[0].id
+    return next(one for one in explain(world.engine, record, at=at).fields if one.name == name)
+
+
+def test_a_push_is_explained_with_its_receipt(world: Rig) -> None:
+    world.edit("marketing", "p000001", email="new@x.example")
+    world.sync()
+    email = field(world, "email")
+    assert email.decided is not None
+    crm = email.sides[0].written
+    assert crm is not None
+    assert (crm.value, crm.shown, crm.status, crm.op) == ("new@x.example", "new@x.example", "done", "update")
+    assert (crm.decision, crm.run) == (email.decided.decision, email.decided.run)
+    assert email.decided.at < crm.at
+    assert [one.system for one in email.writes] == ["billing", "crm", "billing"]
+    assert email.sides[1].written is None
+
+
+def test_an_explanation_names_the_active_mapping_and_that_of_each_decision(world: Rig) -> None:
+    before = world.engine.mapping.version
+    world.remap((world.folder / "person.yaml").read_text().replace("policy: prefer", "policy: latest"))
+    found = ann(world)
+    assert found.mapping == world.engine.mapping.version != before
+    assert {one.mapping for one in found.identity} == {before}
+
+
+def test_a_past_moment_shows_the_value_and_the_history_of_then(world: Rig) -> None:
+    early = world.clock()
+    world.edit("marketing", "p000001", email="new@x.example")
+    world.sync()
+    late = world.clock()
+    world.edit("marketing", "p000001", email="newest@x.example")
+    world.sync()
+    assert then(world, early, "email").value == "ann@x.example"
+    email = then(world, late, "email")
+    assert (email.value, email.source) == ("new@x.example", "marketing")
+    assert email.decided is not None
+    assert email.decided.value == "new@x.example"
+    assert {one.value for one in email.writes} == {"ann@x.example", "new@x.example"}
+    assert next(one.value for one in email.history) == "new@x.example"
+
+
+def test_what_each_system_held_then_comes_with_its_evidence(world: Rig) -> None:
+    world.edit("marketing", "p000001", email="new@x.example")
+    world.sync()
+    late = world.clock()
+    world.edit("marketing", "p000001", email="newest@x.example")
+    world.sync()
+    crm, marketing, billing = then(world, late, "email").sides
+    assert [one.value for one in (crm, marketing, billing)] == ["new@x.example"] * 3
+    assert [one.standing for one in (crm, marketing, billing)] == ["in step"] * 3
+    assert marketing.evidence is not None
+    assert (marketing.evidence.decision > 0, marketing.evidence.receipt) == (True, 0)
+    assert crm.evidence is not None
+    assert (crm.evidence.decision, crm.evidence.receipt > 0) == (0, True)
+    assert (crm.base, crm.met) == ("new@x.example", True)
+
+
+def test_a_past_moment_says_what_cannot_be_known(world: Rig) -> None:
+    record = world.records()[0].id
+    assert explain(world.engine, record).unknown == []
+    assert len(explain(world.engine, record, at=world.clock()).unknown) == 4
+
+
+def test_a_record_of_which_nothing_was_decided_by_then_is_missing(world: Rig) -> None:
+    with pytest.raises(Missing, match="nothing was decided"):
+        explain(world.engine, world.records()[0].id, at=1)
+
+
+def test_a_frozen_field_has_its_candidates_then_too(world: Rig) -> None:
+    early = world.clock()
+    (review,) = world.reviews()
+    answer.answer(world.engine, review.id, "marketing", "Kim")
+    world.sync()
+    phone = then(world, early, "phone")
+    assert phone.candidates == {"crm": "+15551234567", "marketing": "+15559999999"}
+    assert phone.review == review.id
+    after = then(world, world.clock(), "phone")
+    assert (after.candidates, after.value, after.source) == (None, "+15559999999", "")
+
+
+def test_now_and_as_of_now_agree_about_every_value_and_every_side(world: Rig) -> None:
+    """What stored evidence tells of this moment is what the broker believes, in a world at rest."""
+    world.edit("crm", "p000001", name="Ann Newer", address__city="Lund", address__country="Sweden")
+    world.sync()
+    world.edit("marketing", "p000001", source="Other")
+    world.sync()
+    record = world.records()[0].id
+    now, past = explain(world.engine, record), explain(world.engine, record, at=world.clock())
+    for one, was in zip(now.fields, past.fields, strict=True):
+        assert (one.name, one.value, one.source) == (was.name, was.value, was.source)
+        known = [(side.system, side.external_id, side.value, side.standing) for side in one.sides]
+        assert [(side.system, side.external_id, side.value, side.standing) for side in was.sides] == known
+
+
+def test_a_link_that_was_not_there_yet_is_not_linked_then(world: Rig) -> None:
+    with world.engine.store.read() as tx:
+        first = decisions.by_number(tx, 1)
+    assert first is not None
+    crm, marketing, billing = then(world, first.at, "email").sides
+    assert crm.standing == "in step"
+    assert [marketing.standing, billing.standing] == ["not linked", "not linked"]

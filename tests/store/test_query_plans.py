@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncbroker.engine import answer, cycle, drift_report, explain, find, status
-from syncbroker.store import decisions, queues, records, runs, tables
+from syncbroker.engine import answer, cycle, drift_report, explain, find, replay, status
+from syncbroker.store import decisions, queues, receipts, records, runs, tables
 from syncbroker.store.database import Store
 from tests.support.rig import Rig
 from tests.support.three import three
@@ -130,7 +130,18 @@ def explained(world: Rig) -> None:
     for name in ("ann@x.example", "crm:p000001"):
         found = find.find(world.engine, "person", name)
         explain.explain(world.engine, found[0])
+        explain.explain(world.engine, found[0], at=world.clock())
     find.find(world.engine, "person", "01a2072c")
+
+
+def replayed(world: Rig) -> None:
+    replay.replay(world.engine)
+    replay.replay(world.engine, world.clock())
+    with world.engine.store.read() as tx:
+        receipts.following(tx, after=1)
+        receipts.of_run(tx, 1)
+        decisions.following(tx, run=1, after=1)
+        decisions.by_numbers(tx, [1, 2])
 
 
 def searched(world: Rig) -> None:
@@ -184,6 +195,7 @@ COMMANDS: dict[str, Command] = {
     "drift": drifted,
     "explain": explained,
     "decisions": searched,
+    "replay": replayed,
     "recover": recovered,
     "a mapping change": remapped,
     "lift": lifted,

@@ -9,8 +9,9 @@
 
 What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
 is owed now; `waking`: what had waited). `judge` puts edits before their rules, `removal` ends and re-points links.
-`settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a person; `find`,
-`explain` and `status` only look.
+`settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
+goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
+for a person; `find`, `explain` and `status` only look.
 """
 
 from __future__ import annotations
@@ -68,6 +69,12 @@ class Engine:
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
+
+    @cached_property
+    def guarded(self) -> bool:
+        """Whether any entity has limits."""
+        guards = [plan.entity.guard for plan in self.plans.values()]
+        return any(one.guards_input or one.guards_output for one in guards)
 
     def close(self) -> None:
         """Let go of the connections to the systems; the store is its opener's."""

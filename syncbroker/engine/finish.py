@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncbroker.engine import owing, waking
+from syncbroker.engine import held, owing, waking
 from syncbroker.engine.workspace import Workspace
 
 
@@ -11,5 +11,6 @@ def finish(ws: Workspace) -> dict[str, int]:
     ws.step()
     owing.derive(ws)
     kinds = ws.write()
+    held.count_pushes(ws.tx, ws.held)
     waking.wake(ws)
     return kinds

@@ -24,10 +24,15 @@ from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
 
 
 class Workspace:
-    """Records by id, each with its links; a link's number leads to its record."""
+    """Records by id, each with its links; a link's number leads to its record.
 
-    def __init__(self, engine: Engine, tx: Tx, run: int, actor: str = "rules") -> None:
-        self.engine, self.tx, self.run, self.actor = engine, tx, run, actor
+    `stages`: the run is guarded as a whole when it ends, so what it owes is staged until then.
+    """
+
+    def __init__(
+        self, engine: Engine, tx: Tx, run: int, actor: str = "rules", *, stages: bool = False
+    ) -> None:
+        self.engine, self.tx, self.run, self.actor, self.stages = engine, tx, run, actor, stages
         self.now: Micros = engine.now()
         self.records: dict[str, Record] = {}
         self.queued: dict[int, tuple[LinkState, str]] = {}  # links without a record: (state, entity)
@@ -39,6 +44,8 @@ class Workspace:
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
+        self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
         self.touched: dict[str, None] = {}

@@ -242,7 +242,11 @@ def recover(engine: Engine) -> Summary:
 
 
 def _take_up(engine: Engine, summary: Summary, source: Source | None = None) -> None:
-    """Runs (of one object) that nobody is at any more are decided and closed, so that nothing stays staged."""
+    """Runs (of one object) that nobody is at any more are decided and closed, so that nothing stays staged.
+
+    What a person has let go comes first: until it is decided, a reading would find it once more.
+    """
+    _decide_let_go(engine, summary)
     for result in ingest.recover(engine, source):
         decided = decide.decide(engine, result.run, stages=True)
         summary.kinds.update(decided.kinds)

@@ -9,6 +9,7 @@ An answer may name a part (`only`). It closes the review, and the rest waits wit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -68,7 +69,7 @@ def answer(ws: Workspace, review: Review, choice: str, only: object) -> None:
     if run.held is not None and run.held.waits == "pushes":
         many, rest = _pushes(ws, run, review, names)
     elif choice == "approve":
-        many, rest = _approve(ws, run, names)
+        many, rest = _approve(ws, run, review, names)
     else:
         many, rest = _drop(ws, run, names)
     for what in ("observations", "pushes"):
@@ -113,22 +114,32 @@ def _note(ws: Workspace, review: Review, run: int, why: str) -> None:
 # -------------------------------------------------------------------------------------------- observations
 
 
-def _approve(ws: Workspace, run: Run, names: list[str]) -> tuple[int, int]:
-    """(how many go, how many wait on). Those that go are decided by whoever looks for work next."""
+def _approve(ws: Workspace, run: Run, review: Review, names: list[str]) -> tuple[int, int]:
+    """(how many go, how many wait on). Those that go are decided by whoever looks for work next.
+
+    So many changes as a person has seen coming in are not asked about again when they are written elsewhere.
+    """
     tx = ws.tx
     numbers = _named(tx, run, names)
     size = queues.inbox_size(tx, run.id)
     if not names or len(numbers) == size:
+        allowed = Counter[str]()
+        for counts in review.body["counts"]:
+            allowed.update({what: counts.get(what, 0) for what in _ALLOWED})
         held.hurry(tx, run.id)
-        runs.move(tx, run.id, "released", run.counts)
+        runs.let_go_on(tx, run, allowed)
         return size, 0
     part = runs.begin(tx, run.kind, run.system, run.object, ws.now)
     guards.move(tx, numbers, part)
     runs.hold(tx, part, Held(review=0, waits="observations"), {"changed": len(numbers)})
-    runs.move(tx, part, "released", {"changed": len(numbers)})
+    if (made := runs.get(tx, part)) is not None:
+        runs.let_go_on(tx, made, dict.fromkeys(_ALLOWED, len(numbers)))
     held.hurry(tx, part)
     _rest(ws, run)
     return len(numbers), size - len(numbers)
+
+
+_ALLOWED = ("changed", "emptied", "deleted")
 
 
 def _drop(ws: Workspace, run: Run, names: list[str]) -> tuple[int, int]:

@@ -152,6 +152,8 @@ def close(engine: Engine, tx: Tx, closing: Closing, counts: Mapping[str, int]) -
         tx.serialise("decide")
         if stored.pushes(tx, run.id) != found.pushes:  # something was decided meanwhile
             found = measure.owed(engine, tx, run.id)
+    allowed = run.held.allowed if run.held is not None else {}
+    found.limits = [one for one in found.limits if one.found > allowed.get(one.what, 0)]
     if found.limits:
         run = replace(run, counts=dict(counts))
         held.hold(engine, tx, run, Held(review=0, waits="pushes"), found, ended=now)

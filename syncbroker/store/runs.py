@@ -23,7 +23,8 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `review` asks about it. `observations` that were read wait to be decided, or `pushes` that it owes wait to be sent.
     `cursor`: where the next poll begins, if `reading`s were joined into it; `whole` and `sweep`: how much they saw.
-    `split`: a person let a part of it go, so the rest goes only when a person says so.
+    `split`: a person let a part of it go, so the rest goes only when a person says so. `allowed`: how many records a
+    person has let change, be emptied and be deleted, by word.
     """
 
     review: int
@@ -33,6 +34,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     whole: bool = False
     sweep: bool = False
     split: bool = False
+    allowed: dict[str, int] = {}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,13 @@ def hold(tx: Tx, number: int, held: Held, counts: Mapping[str, int], *, ended: M
     """A guard holds the run. `ended`: when it was decided, if only its pushes are held."""
     body, kept = _encode(dict(counts)).decode(), _encode(held).decode()
     tx.update(tables.runs, ["id"], ["state", "body", "ended", "held"], [("held", body, ended, kept, number)])
+
+
+def let_go_on(tx: Tx, run: Run, allowed: Mapping[str, int]) -> None:
+    """A person lets a held run be decided."""
+    if run.held is not None:
+        hold(tx, run.id, msgspec.structs.replace(run.held, allowed=dict(allowed)), run.counts)
+    move(tx, run.id, "released", run.counts)
 
 
 def get(tx: Tx, number: int) -> Run | None:

@@ -103,11 +103,22 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.add_column("mappings", sa.Column("body", sa.Text(), nullable=True))
+    op.add_column("runs", sa.Column("held", sa.Text(), nullable=True))
+    op.create_index(
+        "outbox_staged",
+        "outbox",
+        ["run", "link"],
+        unique=False,
+        sqlite_where=sa.text("state = 'staged'"),
+        postgresql_where=sa.text("state = 'staged'"),
+    )
     op.create_index("reviews_alike", "reviews", ["closed", "kind", "entity", "field", "system"], unique=False)
 
 
 def downgrade() -> None:
     op.drop_index("reviews_alike", table_name="reviews")
+    op.drop_index("outbox_staged", table_name="outbox")
+    op.drop_column("runs", "held")
     op.drop_column("mappings", "body")
     op.drop_table("windows")
     op.drop_index("referrals_by_referrer", table_name="referrals")

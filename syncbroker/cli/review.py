@@ -203,10 +203,11 @@ def _review(engine: Engine, number: int) -> Review:
 
 
 def _view(engine: Engine, review: Review) -> ReviewView:
-    from syncbroker.engine.answer import offers, token
+    from syncbroker.engine.answer import offers
     from syncbroker.engine.find import label
     from syncbroker.engine.history import moment
     from syncbroker.store import records
+    from syncbroker.store.decisions import token
 
     asked = review.body.get("records", []) if review.kind == "match" else []
     with engine.store.read() as tx:

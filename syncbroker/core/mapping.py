@@ -122,6 +122,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     """Limits for one run over one entity (and for webhooks, for `window` µs); shares are 0..1, None is no limit.
 
     `collapse`: how many records may come to hold one and the same value in a field that told them apart before.
+    `lines`: limit -> where it is written.
     """
 
     changed: float | None = None
@@ -130,6 +131,17 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     deleted: int | None = None
     collapse: int | None = None
     window: int = 3_600_000_000
+    lines: dict[str, int] = {}
+
+    @property
+    def guards_input(self) -> bool:
+        """Whether anything limits what may be read."""
+        return (self.changed, self.emptied, self.deleted, self.collapse) != (None,) * 4
+
+    @property
+    def guards_output(self) -> bool:
+        """Whether anything limits what may be written."""
+        return (self.created, self.changed, self.emptied, self.deleted) != (None,) * 4
 
 
 class EntityRules(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,9 @@
 What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
 is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge` puts edits before their rules,
 `fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
-`settle` is what became of a write, `doubt` what to do when nobody knows. `answer` is decide for a person; `find`,
-`explain`, `status` and `drift_report` only look.
+`settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
+goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
+for a person; `find`, `explain`, `status` and `drift_report` only look.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ class Engine:
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
+
+    @cached_property
+    def guarded(self) -> bool:
+        """Whether any entity has limits."""
+        guards = [plan.entity.guard for plan in self.plans.values()]
+        return any(one.guards_input or one.guards_output for one in guards)
 
     def close(self) -> None:
         """Let go of the connections to the systems; the store is its opener's."""

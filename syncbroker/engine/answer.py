@@ -6,8 +6,7 @@ the review was closed meanwhile, or (with `seen`) when what it asks changed sinc
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
-from syncbroker.engine import Engine, fights
+from syncbroker.engine import Engine, fights, letting_go
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import end, propagate
@@ -26,7 +25,7 @@ from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, queues, records, runs, waits
-from syncbroker.store.decisions import Cause, Outcome, Review
+from syncbroker.store.decisions import Cause, Outcome, Review, token
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -35,11 +34,6 @@ class Offer(msgspec.Struct, frozen=True):
     name: str
     what: str
     value: Value = None
-
-
-def token(review: Review) -> str:
-    """Short text that changes when what the review asks changes."""
-    return hashlib.sha256(msgspec.json.encode(review.body)).hexdigest()[:8]
 
 
 def offers(review: Review) -> list[Offer]:
@@ -80,6 +74,13 @@ def offers(review: Review) -> list[Offer]:
             Offer("propagate", "delete it in the other systems as well"),
             Offer("recreate", f"create it again in {review.system}"),
         ]
+    if review.kind == "guard":
+        if body["waits"] == "pushes":
+            return [Offer("approve", "send the writes"), Offer("drop", "undo what owes them")]
+        return [
+            Offer("approve", "decide what was read"),
+            Offer("drop", "forget it; the next sweep finds what still differs"),
+        ]
     return [Offer("retry", "send it again"), Offer("drop", f"let {review.system} differ")]
 
 
@@ -92,12 +93,14 @@ def answer(
     value: object = None,
     seen: str = "",
     event: str = "",
+    only: Sequence[str] = (),
 ) -> int:
     """Close a review with an answer: the name of an offer, or "value" with a raw `value` for a field.
 
-    `seen`: the token of what the person looked at. `event`: what the answer is part of. Returns the decision's number;
-    BadAnswer says why it cannot be taken.
+    `seen`: the token of what the person looked at. `event`: what the answer is part of. `only`: the part that is
+    answered, of what a guard holds. Returns the decision's number; BadAnswer says why it cannot be taken.
     """
+    letting_go.prepare(engine, number, choice, person, seen, only)
     with engine.store.write() as tx:
         tx.serialise("decide")
         review = decisions.review(tx, number)
@@ -107,7 +110,7 @@ def answer(
             raise BadAnswer(
                 f"review {number} was closed: {review.person}", hint="see: syncbroker review list"
             )
-        if seen and seen != token(review):
+        if seen and seen != token(review) and not review.body.get("dropping"):
             raise BadAnswer(
                 f"review {number} has changed since you looked", hint=f"see: syncbroker review show {number}"
             )
@@ -116,11 +119,13 @@ def answer(
         if choice not in names and not (choice == "value" and review.field and review.record_id):
             takes = ", ".join([*names, *(["a value"] if review.field and review.record_id else [])])
             raise BadAnswer(f"{choice!r} is no answer to review {number}", hint=f"it takes: {takes}")
+        if only and review.kind != "guard":
+            raise BadAnswer("only what a guard holds is answered in part", hint="answer it as a whole")
         ws = Workspace(engine, tx, queues.LIVE, actor=person)
         ws.event = event
         if review.record_id is not None:
             ws.load([review.record_id])
-        _ANSWERS[review.kind](ws, review, choice, value)
+        _ANSWERS[review.kind](ws, review, choice, list(only) if review.kind == "guard" else value)
         ws.close(number, person)
         finish(ws)
         return decisions.last_id(tx)
@@ -386,6 +391,7 @@ _ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {
     "match": _match,
     "delete": _delete,
     "refused": _refused,
+    "guard": letting_go.answer,
 }
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, Source, decide, deliver, ingest
+from syncbroker.engine import Engine, Source, decide, deliver, ingest, staging
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
 from syncbroker.errors import StoreUnusable, SyncbrokerError
-from syncbroker.store import queues, runs, waits
+from syncbroker.store import guards, queues, runs, waits
 from syncbroker.store.queues import LIVE
 
 Watch = Callable[[str, str, int], None]
@@ -31,13 +31,14 @@ def unwatched(_step: str, _what: str, _count: int) -> None:
 
 @dataclass
 class Summary:
-    """What one cycle did. `failed`: system -> why it was left alone."""
+    """What one cycle did. `failed`: system -> why it was left alone. `held`: object -> observations a guard holds."""
 
     seen: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     delivered: Delivered = field(default_factory=Delivered)
     failed: dict[str, str] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)
 
 
 def sync(engine: Engine, systems: Sequence[str] = (), watch: Watch = unwatched) -> Summary:
@@ -59,6 +60,7 @@ def _cycle(
             continue
         name = f"{source.system} {source.object}"
         try:
+            _take_up(engine, summary, source)
             result = read(engine, source, partial(watch, step, name))
         except StoreUnusable:
             raise
@@ -84,6 +86,7 @@ def sweep_source(engine: Engine, source: Source) -> Summary:
 
 def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> Summary:
     summary = Summary()
+    _take_up(engine, summary, source)
     decide_run(engine, read(engine, source), summary)
     _derive(engine, unwatched)
     return summary
@@ -94,18 +97,35 @@ def _derive(engine: Engine, watch: Watch) -> None:
     with engine.store.read() as tx:
         wanted = runs.to_derive(tx)
     for entity, mark in wanted.items():
-        if entity in engine.plans:
-            decide.rederive(engine, entity, partial(watch, "derive", entity))
+        plan = engine.plans.get(entity)
+        run = _push_run(engine, entity) if plan is not None and plan.entity.guard.guards_output else LIVE
+        if plan is not None:
+            decide.rederive(engine, entity, partial(watch, "derive", entity), run=run)
+        closing = staging.look(engine, run) if run != LIVE else None
         with engine.store.write() as tx:
+            if closing is not None:
+                staging.close(engine, tx, closing, {})
             runs.derived(tx, entity, mark)
 
 
+def _push_run(engine: Engine, entity: str) -> int:
+    """The run under which what is owed for a whole entity is staged; one that a dead process left is gone on with."""
+    with engine.store.write() as tx:
+        for run in runs.unfinished(tx):
+            if (run.kind, run.object) == ("push", entity):
+                return run.id
+        return runs.begin(tx, "push", "", entity, engine.now())
+
+
 def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = unwatched) -> None:
-    """Decide a released run and close it."""
+    """Decide a released run and close it. One that a guard holds waits for a person."""
     name = f"{result.source.system} {result.source.object}"
     summary.seen[result.source.system] += result.seen
     summary.changed[result.source.system] += result.changed
-    decided = decide.decide(engine, result.run, partial(watch, "decide", name))
+    if result.held:
+        summary.held[name] += result.changed
+        return
+    decided = decide.decide(engine, result.run, partial(watch, "decide", name), stages=True)
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
     ingest.finish(engine, result, dict(decided.kinds))
@@ -127,6 +147,7 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
 
 def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:
     """Decide every observation outside a reading that is due now. Returns how many were taken or read again."""
+    let_go = _decide_let_go(engine, summary)
     with engine.store.read() as tx:  # looking costs less than a turn as the writer
         now = engine.now()
         told, late = queues.is_due(tx, LIVE, now), queues.late_runs(tx, now)
@@ -138,13 +159,28 @@ def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -
         woken = decide.wake(engine)
         decided.taken += woken.taken
         decided.kinds.update(woken.kinds)
-    for run in late:
-        part = decide.decide(engine, run)
+    for run, stages in late.items():
+        part = decide.decide(engine, run, stages=stages)
         decided.taken += part.taken
         decided.kinds.update(part.kinds)
         decided.again.extend(part.again)
     summary.kinds.update(decided.kinds)
-    return decided.taken + ingest.reread(engine, decided.again)
+    return let_go + decided.taken + ingest.reread(engine, decided.again)
+
+
+def _decide_let_go(engine: Engine, summary: Summary) -> int:
+    """Runs that a person, or a later reading, has let go. How many."""
+    with engine.store.read() as tx:
+        waiting = runs.let_go(tx)
+    for run in waiting:
+        result = ingest.resumed(engine, run)
+        if result is not None:
+            decide_run(engine, result, summary)
+        else:
+            with engine.store.write() as tx:
+                guards.drop_all(tx, run.id)
+                runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
+    return len(waiting)
 
 
 @dataclass(frozen=True)
@@ -173,7 +209,7 @@ def due(engine: Engine, limit: int = 100, without: Sequence[str] = ()) -> Due:
         ]
         alarm = waits.next_alarm(tx)
         waiting = queues.is_due(tx, LIVE, now) or (alarm is not None and alarm <= now)
-        waiting = waiting or bool(queues.late_runs(tx, now))
+        waiting = waiting or bool(queues.late_runs(tx, now)) or bool(runs.let_go(tx))
         return Due(queues.new_deliveries(tx, limit, without), waiting, systems)
 
 
@@ -207,16 +243,22 @@ def recover(engine: Engine) -> Summary:
     if engine.store.single:
         with engine.store.write() as tx:
             queues.expire_claims(tx, engine.mapping.systems)
-    for result in ingest.recover(engine):
-        decided = decide.decide(engine, result.run)
-        summary.kinds.update(decided.kinds)
-        ingest.reread(engine, decided.again)
-        with engine.store.write() as tx:
-            runs.move(
-                tx, result.run, "done", {"seen": result.seen, "changed": result.changed}, ended=engine.now()
-            )
+    _take_up(engine, summary)
     receive_all(engine)
     return summary
+
+
+def _take_up(engine: Engine, summary: Summary, source: Source | None = None) -> None:
+    """Runs (of one object) that nobody is at any more are decided and closed, so that nothing stays staged.
+
+    What a person has let go comes first: until it is decided, a reading would find it once more.
+    """
+    _decide_let_go(engine, summary)
+    for result in ingest.recover(engine, source):
+        decided = decide.decide(engine, result.run, stages=True)
+        summary.kinds.update(decided.kinds)
+        ingest.reread(engine, decided.again)
+        ingest.finish(engine, result, dict(decided.kinds))
 
 
 def receive_all(engine: Engine, limit: int = 1000) -> int:

@@ -21,7 +21,7 @@ from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, ledger
+from syncbroker.engine import Engine, Source, held, ledger
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
@@ -51,12 +51,14 @@ class Decided:
     again: list[Waiting] = field(default_factory=list)
 
 
-def decide(engine: Engine, run: int, progress: Callable[[int], None] = lambda _: None) -> Decided:
-    """Every observation of a run that is due."""
+def decide(
+    engine: Engine, run: int, progress: Callable[[int], None] = lambda _: None, *, stages: bool = False
+) -> Decided:
+    """Every observation of a run that is due. `stages`: the run is still to be finished, with its output guards."""
     total, tries = Decided(), TRIES
     while True:
         try:
-            part = decide_chunk(engine, run)
+            part = decide_chunk(engine, run, stages=stages)
         except Retry:  # two processes were in each other's way; nothing of the chunk was done
             tries -= 1
             if not tries:
@@ -70,13 +72,16 @@ def decide(engine: Engine, run: int, progress: Callable[[int], None] = lambda _:
             return total
 
 
-def decide_chunk(engine: Engine, run: int, limit: int = CHUNK) -> Decided:
+def decide_chunk(engine: Engine, run: int, limit: int = CHUNK, *, stages: bool = False) -> Decided:
     with engine.store.write() as tx:
         tx.serialise("decide")
         rows = queues.take(tx, run, engine.now(), limit)
         if not rows:
             return Decided()
-        ws = Workspace(engine, tx, run)
+        taken = len(rows)
+        if run == queues.LIVE and engine.guarded:
+            rows = held.divert(tx, rows)
+        ws = Workspace(engine, tx, run, stages=stages)
         chunk = _Chunk(engine, tx, ws, rows)
         for row in rows:
             chunk.decide(row)
@@ -84,7 +89,7 @@ def decide_chunk(engine: Engine, run: int, limit: int = CHUNK) -> Decided:
         records.save_aliases(tx, chunk.aliases)
         queues.finish(tx, chunk.done)
         queues.put_off(tx, chunk.later)
-        return Decided(len(rows), Counter(kinds), chunk.again)
+        return Decided(taken, Counter(kinds), chunk.again)
 
 
 class _Chunk:
@@ -424,8 +429,10 @@ def wake(engine: Engine) -> Decided:
 # ------------------------------------------------------------------------------------------ deriving anew
 
 
-def rederive(engine: Engine, entity: str, progress: Callable[[int], None] = lambda _: None) -> None:
-    """What is owed for every record of an entity, from what each system holds now.
+def rederive(
+    engine: Engine, entity: str, progress: Callable[[int], None] = lambda _: None, *, run: int = queues.LIVE
+) -> None:
+    """What is owed for every record of an entity, from what each system holds now; staged by `run`, if there is one.
 
     Needed when something outside the records changed: a first read was completed (creates may go there from now on),
     or the mapping changed.
@@ -440,7 +447,7 @@ def rederive(engine: Engine, entity: str, progress: Callable[[int], None] = lamb
             if not ids:
                 return
             after = ids[-1]
-            ws = Workspace(engine, tx, queues.LIVE)
+            ws = Workspace(engine, tx, run, stages=run != queues.LIVE)
             ws.load(ids)
             for id_ in ids:
                 ws.touch(id_)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, doubt, ingest, settle
+from syncbroker.engine import Engine, doubt, held, ingest, settle
 from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
@@ -130,6 +130,9 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
     withdrawn."""
     with engine.store.write() as tx:
         rows = queues.outbox_due(tx, system, ["due"], until, limit)
+        if rows and engine.guarded:
+            rows, waiting = held.free(tx, rows, engine.now())
+            queues.save_outbox(tx, waiting)
         if not rows:
             return []
         ws = Workspace(engine, tx, queues.LIVE)

@@ -8,7 +8,7 @@ import msgspec
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.engine.explain import EPOCH, moment
+from syncbroker.engine.history import EPOCH, moment
 from syncbroker.store import drift
 
 

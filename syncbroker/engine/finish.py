@@ -3,7 +3,7 @@ bases move, what is owed is derived, drift that is in order is healed, all is wr
 
 from __future__ import annotations
 
-from syncbroker.engine import ledger, owing, removal, takeover, waking
+from syncbroker.engine import held, ledger, owing, removal, takeover, waking
 from syncbroker.engine.workspace import Workspace
 
 
@@ -15,5 +15,6 @@ def finish(ws: Workspace) -> dict[str, int]:
     owing.derive(ws)
     ledger.close(ws)
     kinds = ws.write()
+    held.count_pushes(ws.tx, ws.held)
     waking.wake(ws)
     return kinds

@@ -17,14 +17,15 @@ import orjson
 from msgspec.structs import replace
 
 from syncbroker.core.types import Event, Item, Micros
-from syncbroker.engine import Engine, Source
+from syncbroker.engine import Engine, Source, held, intake, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
 from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
 from syncbroker.store import queues, runs, tables
 from syncbroker.store import sweep as sweeping
+from syncbroker.store.database import Tx
 from syncbroker.store.queues import Sighting, Stored, Waiting
-from syncbroker.store.runs import Cursor
+from syncbroker.store.runs import Cursor, Held, Run
 
 Progress = Callable[[int], None]
 
@@ -41,7 +42,8 @@ def quiet(_count: int) -> None:
 class Read:
     """What one reading of an object found. `run` is to be decided; `whole`: everything was read, and provably so.
 
-    `sweep`: everything was compared, whatever that proves.
+    `sweep`: everything was compared, whatever that proves. `holding`: the run of the object that a guard held when the
+    reading began. `held`: a guard holds this one now. `reads`: it moves the cursor when it is finished.
     """
 
     run: int
@@ -52,6 +54,9 @@ class Read:
     first: bool = False
     cursor: str | None = None
     sweep: bool = False
+    holding: int = 0
+    held: bool = False
+    reads: bool = True
 
 
 # ------------------------------------------------------------------------------------------------- pulling
@@ -63,9 +68,10 @@ def pull(engine: Engine, source: Source, progress: Progress = quiet) -> Read:
     with engine.store.write() as tx:
         at = runs.cursor(tx, source.system, source.object)
         run = runs.begin(tx, "pull", source.system, source.object, engine.now())
+        kept = holding(tx, source)
     first = at.first_read is None or at.rules != source.rules
     began = engine.now()
-    result = Read(run, source, first=first)
+    result = Read(run, source, first=first, holding=kept)
     try:
         pages: Iterator[Page]
         via = "first_read" if first else "poll"
@@ -87,6 +93,12 @@ def pull(engine: Engine, source: Source, progress: Progress = quiet) -> Read:
         raise
     release(engine, result)
     return result
+
+
+def holding(tx: Tx, source: Source) -> int:
+    """The run of an object that a guard holds with observations, or 0."""
+    run = held.readings(tx, source)
+    return run.id if run is not None else 0
 
 
 def _begun(pages: Iterator[Page]) -> Iterator[Page]:
@@ -130,6 +142,9 @@ def stage_pages(
         if changed:
             with engine.store.write() as tx:
                 queues.stage(tx, result.run, source.system, source.object, changed)
+        if result.holding:
+            moved = {one.id for one in changed}
+            held.seen_unchanged(engine, result.holding, source, [id_ for id_ in ids if id_ not in moved])
         result.seen += len(page.items)
         result.changed += len(changed)
         progress(len(page.items))
@@ -181,10 +196,40 @@ def _decoded(source: Source, text: bytes) -> dict[str, Any]:
 
 
 def release(engine: Engine, result: Read) -> None:
-    """The input guards' place: a staged run is let go as a whole, or held as a whole."""
-    with engine.store.write() as tx:
-        counts = {"seen": result.seen, "changed": result.changed}
-        runs.move(tx, result.run, "released", counts)
+    """The input guards: a staged run is let go as a whole, or held as a whole."""
+    counts = {"seen": result.seen, "changed": result.changed}
+    reading = Held(
+        review=0,
+        waits="observations",
+        reading=True,
+        cursor=result.cursor,
+        whole=result.whole,
+        sweep=result.sweep,
+    )
+    number, goes = intake.gate(engine, result.source, result.run, counts, reading)
+    result.held = not goes
+    if goes and number != result.run:
+        with engine.store.read() as tx:
+            run = runs.get(tx, number)
+        if run is not None:
+            _take_over(result, run)
+
+
+def resumed(engine: Engine, run: Run) -> Read | None:
+    """A run that was held and let go, to be decided and finished. None when the mapping no longer reads its object."""
+    source = engine.sources.get((run.system, run.object))
+    if source is None:
+        return None
+    result = Read(run.id, source)
+    _take_over(result, run)
+    return result
+
+
+def _take_over(result: Read, run: Run) -> None:
+    result.run, result.seen, result.changed = run.id, run.counts.get("seen", 0), run.counts.get("changed", 0)
+    if run.held is not None:
+        result.cursor, result.whole, result.sweep = run.held.cursor, run.held.whole, run.held.sweep
+        result.reads = run.held.reading
 
 
 def abandon(engine: Engine, result: Read) -> None:
@@ -195,29 +240,32 @@ def abandon(engine: Engine, result: Read) -> None:
 
 
 def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> None:
-    """All of a run is decided: the cursor moves. A complete first read opens the object for creates."""
-    now = engine.now()
+    """All of a run is decided: the cursor moves, and what it owes may be written if its guards agree.
+
+    A complete first read opens the object for creates.
+    """
+    closing = staging.look(engine, result.run)
     with engine.store.write() as tx:
-        at = runs.cursor(tx, result.source.system, result.source.object)
-        opens = result.whole and at.first_read is None
-        runs.set_cursor(
-            tx,
-            result.source.system,
-            result.source.object,
-            Cursor(
-                cursor=result.cursor,
-                first_read=now if opens else at.first_read,
-                swept=now if result.sweep or result.whole else at.swept,
-                pulled=now,
-                rules=result.source.rules if result.whole else at.rules,
-            ),
-        )
-        if opens:
-            creating = [plan for plan, reader in result.source.readers if reader.rule.create == "always"]
-            runs.want_derived(tx, [plan.entity.name for plan in creating])
-        runs.move(
-            tx, result.run, "done", {"seen": result.seen, "changed": result.changed, **kinds}, ended=now
-        )
+        if result.reads:
+            _move_cursor(engine, tx, result)
+        staging.close(engine, tx, closing, {"seen": result.seen, "changed": result.changed, **kinds})
+
+
+def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
+    now, source = engine.now(), result.source
+    at = runs.cursor(tx, source.system, source.object)
+    opens = result.whole and at.first_read is None
+    after = Cursor(
+        cursor=result.cursor,
+        first_read=now if opens else at.first_read,
+        swept=now if result.sweep or result.whole else at.swept,
+        pulled=now,
+        rules=source.rules if result.whole else at.rules,
+    )
+    runs.set_cursor(tx, source.system, source.object, after)
+    if opens:
+        creating = [plan for plan, reader in source.readers if reader.rule.create == "always"]
+        runs.want_derived(tx, [plan.entity.name for plan in creating])
 
 
 # ------------------------------------------------------------------------------------------------ webhooks
@@ -247,7 +295,7 @@ def receive(engine: Engine, number: int) -> int:
         if queues.delivery(tx, number) is None:  # another worker was quicker
             return 0
         for source, sightings in staged:
-            queues.stage(tx, queues.LIVE, source.system, source.object, sightings)
+            intake.admit(engine, tx, source, sightings)
         unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
         runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
         queues.close_delivery(tx, number, "done")
@@ -327,21 +375,28 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
     return done
 
 
-def recover(engine: Engine) -> list[Read]:
-    """Runs that a dead process left: half-read ones are dropped and read anew, released ones are to be decided.
+_READINGS = ("pull", "sweep", "live")
+
+
+def recover(engine: Engine, only: Source | None = None) -> list[Read]:
+    """Runs (of one object) that a dead process left: half-read ones are dropped and read anew, released ones decided.
 
     Where several processes may work, a run counts as left behind after `RUN_LIFE`.
     """
     abandoned = engine.now() - (0 if engine.store.single else RUN_LIFE)
     left = []
     with engine.store.read() as tx:
-        found = [r for r in runs.unfinished(tx) if r.kind in ("pull", "sweep") and r.started <= abandoned]
+        found = [r for r in runs.unfinished(tx) if r.kind in _READINGS and r.started <= abandoned]
     for run in found:
         source = engine.sources.get((run.system, run.object))
+        if only is not None and source is not only:
+            continue
         if source is None or run.state == "reading":
             with engine.store.write() as tx:
                 tx.run(tables.inbox.delete().where(tables.inbox.c.run == run.id))
                 runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
             continue
-        left.append(Read(run.id, source, run.counts.get("seen", 0), run.counts.get("changed", 0)))
+        result = Read(run.id, source, reads=False)
+        _take_over(result, run)
+        left.append(result)
     return left

@@ -1,7 +1,7 @@
 """What is owed after a transaction (design rule 6), against what the outbox says now.
 
 Owing is a state, derived anew for every record that a transaction touched. Rows appear, stay, or are withdrawn; a row
-whose write is under way is left to its worker.
+whose write is under way is left to its worker. What is new may be held back by a guard (`staging`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 from syncbroker.core import fanout
 from syncbroker.core.state import LinkState, Record
 from syncbroker.core.types import Value
-from syncbroker.engine import removal
+from syncbroker.engine import removal, staging
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Row
@@ -32,11 +32,14 @@ def derive(ws: Workspace) -> None:
     stored = [link.n for id_ in ids for link in ws.records[id_].links if link.n in ws.stored]
     existing = queues.outbox_rows(ws.tx, [n for n in stored if n not in ws.outbox])
     creates: list[Create] = []
+    empties: set[int] = set()
     for id_ in ids:
         record, plan = ws.records[id_], ws.plan(id_)
         if ws.edited:
             _withhold(ws, record, existing)
         owed = fanout.owed(plan, record, ws.paused)
+        if plan.entity.guard.emptied is not None:
+            empties.update(n for n, values in owed.updates.items() if None in values.values())
         for link in record.links:
             if link.status in ("live", "gone"):
                 row = ws.outbox.get(link.n, existing.get(link.n))
@@ -49,6 +52,7 @@ def derive(ws: Workspace) -> None:
         _withdraw(ws, record, set(wanted), existing)
     if creates:
         _create(ws, creates, existing)
+    staging.stage(ws, existing, empties)
 
 
 def _withhold(ws: Workspace, record: Record, existing: dict[int, Row]) -> None:
@@ -81,7 +85,7 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
         if still.keys() != refused.keys():
             ws.close(row.push.review, "the value changed")
             still = {}
-    elif row is not None and row.state == "due":
+    elif row is not None and row.state in ("due", "staged"):
         return
     made = _row(ws, link, "update")
     if row is not None and still:  # what was refused stays so, and keeps nothing else back
@@ -120,7 +124,7 @@ def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> N
         if (
             link.open
             or link.n in ws.outbox
-            or (row is not None and row.state == ("waiting" if one.lacks else "due"))
+            or (row is not None and row.state in (("waiting",) if one.lacks else ("due", "staged")))
         ):
             continue  # under way, settled in this very transaction, or as it should be
         if row is not None and row.state == "refused" and row.push.refused == one.values:

@@ -15,7 +15,7 @@ from syncbroker.core import observe
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, Source, ingest
+from syncbroker.engine import Engine, Source, ingest, staging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.receipts import keep
@@ -387,6 +387,8 @@ def ours(ws: Workspace, batch: Sequence[Claim]) -> list[Claim]:
 def closed(ws: Workspace, batch: Sequence[Claim]) -> None:
     """The end of a transaction that settles: what was decided to be deleted while it was written to is so now."""
     for n, row in queues.outbox_rows(ws.tx, [one.row.link for one in batch]).items():
+        if n in ws.home and (run := staging.after(ws, row)):
+            _stage(ws, n, run)
         after = ws.outbox.get(n, row)
         if not row.push.ends or n not in ws.home:
             continue
@@ -397,6 +399,18 @@ def closed(ws: Workspace, batch: Sequence[Claim]) -> None:
         else:
             ws.outbox[n] = deletion(ws, ws.link(n))
     finish(ws)
+
+
+def _stage(ws: Workspace, n: int, run: int) -> None:
+    """A guarded run decided something while this write was under way: whatever is owed after it waits for the run."""
+    ws.stage_as[n] = run
+    row = ws.outbox.get(n)
+    if row is None:
+        return
+    if row.state in ("pending", "unknown", "claimed"):
+        ws.outbox[n] = replace(row, push=replace(row.push, stage=run))
+    elif row.state == "due":
+        ws.outbox[n] = staging.staged(row, run)
 
 
 def release(ws: Workspace, one: Claim, due: Micros) -> None:

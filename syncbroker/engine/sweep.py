@@ -22,7 +22,8 @@ def sweep(engine: Engine, source: Source, progress: Progress = ingest.quiet) -> 
     with engine.store.write() as tx:
         at = runs.cursor(tx, source.system, source.object)
         run = runs.begin(tx, "sweep", source.system, source.object, engine.now())
-    result = Read(run, source, first=at.first_read is None, cursor=at.cursor, sweep=True)
+        holding = ingest.holding(tx, source)
+    result = Read(run, source, first=at.first_read is None, cursor=at.cursor, sweep=True, holding=holding)
     seen = bytearray()
     try:
         pages = connector.scan(source.object, source.paths)

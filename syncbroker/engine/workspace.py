@@ -22,17 +22,22 @@ from syncbroker.store import decisions, queues, receipts, records, runs, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
 from syncbroker.store.drift import Finding
+from syncbroker.store.receipts import Kept
 
 SNOOZE: Micros = 60_000_000
 """What could not be done when its time came is tried again after so long."""
-from syncbroker.store.receipts import Kept
 
 
 class Workspace:
-    """Records by id, each with its links; a link's number leads to its record."""
+    """Records by id, each with its links; a link's number leads to its record.
 
-    def __init__(self, engine: Engine, tx: Tx, run: int, actor: str = "rules") -> None:
-        self.engine, self.tx, self.run, self.actor = engine, tx, run, actor
+    `stages`: the run is guarded as a whole when it ends, so what it owes is staged until then.
+    """
+
+    def __init__(
+        self, engine: Engine, tx: Tx, run: int, actor: str = "rules", *, stages: bool = False
+    ) -> None:
+        self.engine, self.tx, self.run, self.actor, self.stages = engine, tx, run, actor, stages
         self.now: Micros = engine.now()
         self.event = ""  # what a person's answer is part of
         self.records: dict[str, Record] = {}
@@ -48,6 +53,8 @@ class Workspace:
         self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
         self.receipts: list[Kept] = []
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
+        self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self._before: dict[str, Record] = {}
         self.touched: dict[str, None] = {}

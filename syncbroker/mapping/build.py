@@ -113,11 +113,13 @@ def _match(node: Node) -> rules.MatchRule:
 def _guard(node: Node | None) -> rules.Guard:
     if node is None:
         return rules.Guard()
-    made: dict[str, Any] = {
-        key.text: share(one.text) if key.text in ("changed", "emptied") else int(one.text)
-        for key, one in node.items()
-    }
-    return rules.Guard(**made)
+    made: dict[str, Any] = {}
+    for key, one in node.items():
+        if key.text == "window":
+            made["window"] = round(seconds(one.text) * 1_000_000)
+        else:
+            made[key.text] = share(one.text) if key.text in ("changed", "emptied") else int(one.text)
+    return rules.Guard(**made, lines={key.text: key.line for key, _ in node.items()})
 
 
 def _field(entity: WrittenEntity, field: WrittenField) -> rules.FieldRule:

@@ -90,13 +90,22 @@ def check_entities(
         check_groups(entity, findings)
         _check_match(entity, findings)
         _check_conditions(entity, findings)
-        guard = entity.node.get("guard")
-        if guard is not None:
-            hint = "this version records guards and does not enforce them: do not rely on it"
-            findings.warn(entity.file, entity.node.keys["guard"], "`guard` is not enforced yet", hint)
+        _check_guard(entity, findings)
         check_vendor(entity, by_name, objects, findings)
     _check_pushes(by_name.values(), findings)
     _check_cycles(by_name, findings)
+
+
+def _check_guard(entity: WrittenEntity, findings: Findings) -> None:
+    guard = entity.node.get("guard")
+    window = guard.get("window") if guard is not None else None
+    if guard is None or window is None:
+        return
+    if seconds(window.text) < 60:
+        findings.error(entity.file, window, "`window` is counted by the minute", "write 1m or more")
+    if set(guard.keys) == {"window"}:
+        hint = "write a limit beside it, such as changed: 10%"
+        findings.warn(entity.file, guard.keys["window"], "`window` has no effect without a limit", hint)
 
 
 def _check_reference(

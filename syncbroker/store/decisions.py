@@ -6,6 +6,7 @@ few shapes exist, so a search by kind or field goes through them instead of thro
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from syncbroker.store import packing, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.packing import Cause, Outcome
 
-__all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind"]
+__all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind", "token"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     """A question that waits for a person. `body` holds what is asked; its form depends on `kind`.
 
     conflict: {candidates: {system: value}}; proposal, invalid: {raw, value, why}; match: {records, rule};
-    delete: {policy, why}; refused: {values, message}.
+    delete: {policy, why}; refused: {values, message}; guard: see `engine.held`.
     """
 
     id: int
@@ -55,6 +56,11 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     closed: Micros | None = None
     body: dict[str, Any] = {}
     person: str | None = None
+
+
+def token(review: Review) -> str:
+    """Short text that changes when what the review asks changes."""
+    return hashlib.sha256(msgspec.json.encode(review.body)).hexdigest()[:8]
 
 
 _encode = msgspec.json.Encoder().encode

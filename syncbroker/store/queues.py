@@ -80,7 +80,12 @@ def take(tx: Tx, run: int, now: Micros, limit: int) -> list[Waiting]:
         .order_by(i.due, i.id)
         .limit(limit)
     )
-    return [Waiting(row[0], row[1], row[2], _sighting.decode(row[3])) for row in tx.run(query)]
+    return [waiting(row) for row in tx.run(query)]
+
+
+def waiting(row: Any) -> Waiting:
+    """Of (number, system, object, body, ...)."""
+    return Waiting(row[0], row[1], row[2], _sighting.decode(row[3]))
 
 
 def is_due(tx: Tx, run: int, now: Micros) -> bool:
@@ -110,15 +115,20 @@ def wake(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> None
     )
 
 
-def late_runs(tx: Tx, now: Micros) -> list[int]:
-    """Runs with observations that are due: put off by one that is done, or left by one whose deciding broke off."""
+def late_runs(tx: Tx, now: Micros) -> dict[int, bool]:
+    """Runs with observations that are due: put off by one that is done, or left by one whose deciding broke off.
+
+    Run -> whether what it owes is staged: until it is finished, and while a guard holds its pushes.
+    """
     i, r = tables.inbox.c, tables.runs.c
-    found: list[int] = []
+    found: dict[int, bool] = {}
     run = tx.run(select(func.min(i.run)).where(i.run > LIVE)).scalar_one()
     while run is not None:  # from run to run: there are few in the inbox, and many done ones
-        staged = tx.run(select(r.state).where(r.id == run)).scalar() in ("done", "released")
-        if staged and is_due(tx, run, now):
-            found.append(run)
+        row = tx.run(select(r.state, r.ended).where(r.id == run)).first()
+        state = row.state if row is not None else ""
+        let_go = state in ("done", "released") or (state == "held" and row.ended is not None)
+        if let_go and is_due(tx, run, now):
+            found[run] = state != "done"
         run = tx.run(select(func.min(i.run)).where(i.run > run)).scalar_one()
     return found
 
@@ -139,8 +149,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
     `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
-    that the vendor refused for good. `review`: the review that says so.
-    `ends`: the record is to be deleted as soon as this write is settled.
+    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
+    this run. `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -151,16 +161,17 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     refused: dict[str, Value] = {}
     review: int = 0
     ends: bool = False
+    stage: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """An outbox row."""
+    """An outbox row. A `staged` one is claimed by nobody until the guards of its run pass, or a person says so."""
 
     link: int
     system: str
     object: str
     op: Op
-    state: Literal["due", "claimed", "pending", "unknown", "refused", "waiting"]
+    state: Literal["due", "claimed", "pending", "unknown", "refused", "waiting", "staged"]
     due: Micros
     attempts: int
     run: int

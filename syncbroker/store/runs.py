@@ -19,6 +19,25 @@ _encode = msgspec.json.Encoder().encode
 RunState = Literal["reading", "released", "done", "failed", "held"]
 
 
+class Held(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What of a run waits for a person, and how it goes on when it is let go.
+
+    `review` asks about it. `observations` that were read wait to be decided, or `pushes` that it owes wait to be sent.
+    `cursor`: where the next poll begins, if `reading`s were joined into it; `whole` and `sweep`: how much they saw.
+    `split`: a person let a part of it go, so the rest goes only when a person says so. `allowed`: how many records a
+    person has let change, be emptied and be deleted, by word.
+    """
+
+    review: int
+    waits: Literal["observations", "pushes"]
+    reading: bool = False
+    cursor: str | None = None
+    whole: bool = False
+    sweep: bool = False
+    split: bool = False
+    allowed: dict[str, int] = {}
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of pull, push or sweep. `counts`: what it saw and did, by word."""
 
@@ -30,6 +49,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started: Micros
     ended: Micros | None
     counts: dict[str, int]
+    held: Held | None = None
 
 
 def begin(tx: Tx, kind: str, system: str, object_: str, now: Micros) -> int:
@@ -51,6 +71,48 @@ def move(
         ["state", "body", "ended"],
         [(state, _encode(dict(counts)).decode(), ended, number)],
     )
+
+
+def hold(tx: Tx, number: int, held: Held, counts: Mapping[str, int], *, ended: Micros | None = None) -> None:
+    """A guard holds the run. `ended`: when it was decided, if only its pushes are held."""
+    body, kept = _encode(dict(counts)).decode(), _encode(held).decode()
+    tx.update(tables.runs, ["id"], ["state", "body", "ended", "held"], [("held", body, ended, kept, number)])
+
+
+def let_go_on(tx: Tx, run: Run, allowed: Mapping[str, int]) -> None:
+    """A person lets a held run be decided."""
+    if run.held is not None:
+        hold(tx, run.id, msgspec.structs.replace(run.held, allowed=dict(allowed)), run.counts)
+    move(tx, run.id, "released", run.counts)
+
+
+def get(tx: Tx, number: int) -> Run | None:
+    row = tx.run(select(tables.runs).where(tables.runs.c.id == number)).first()
+    return _run(row) if row else None
+
+
+def held(tx: Tx) -> list[Run]:
+    """Runs that a guard holds, oldest first."""
+    r = tables.runs
+    return [_run(row) for row in tx.run(select(r).where(r.c.state == "held").order_by(r.c.id))]
+
+
+def holding(tx: Tx, system: str, object_: str, waits: str) -> Run | None:
+    """The run of an object that a guard holds, if there is one, which more of the same joins.
+
+    Of those that hold pushes only that of live decisions: each other run has pushes of its own.
+    """
+    for run in held(tx):
+        if (run.system, run.object) != (system, object_) or run.held is None or run.held.waits != waits:
+            continue
+        if waits == "observations" or run.kind == "live":
+            return run
+    return None
+
+
+def let_go(tx: Tx) -> list[Run]:
+    """Runs whose observations a person has approved, and that nobody has finished since."""
+    return [run for run in unfinished(tx) if run.state == "released" and run.held is not None]
 
 
 def unfinished(tx: Tx) -> list[Run]:
@@ -75,6 +137,7 @@ def _run(row: Any) -> Run:
         started=row.started,
         ended=row.ended,
         counts=msgspec.json.decode(row.body),
+        held=msgspec.json.decode(row.held, type=Held) if row.held else None,
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -194,13 +195,20 @@ outbox = Table(
     Column("op", Text, nullable=False),
     Column(
         "state", Text, nullable=False
-    ),  # due, claimed, pending (a job at the vendor), unknown, refused, waiting
+    ),  # due, claimed, pending (a job at the vendor), unknown, refused, waiting, staged (until guards pass)
     Column("due", Big, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("run", Big, nullable=False),
     Column("body", Text, nullable=False),
     Column("error", Text),
     Index("outbox_by_due", "system", "state", "due"),
+    Index(
+        "outbox_staged",
+        "run",
+        "link",
+        sqlite_where=text("state = 'staged'"),
+        postgresql_where=text("state = 'staged'"),
+    ),  # what a run would write; costs nothing where nothing is staged
 )
 
 reviews = Table(
@@ -294,7 +302,7 @@ windows = Table(
     Column("system", Text, primary_key=True),
     Column("object", Text, primary_key=True),
     Column("entity", Text, primary_key=True),
-    Column("what", Text, primary_key=True),  # changed, created, emptied, deleted
+    Column("what", Text, primary_key=True),  # changed, emptied, deleted; push_changed, push_created ...
     Column("minute", Big, primary_key=True, autoincrement=False),
     Column("count", Big, nullable=False),
     sqlite_with_rowid=False,
@@ -322,6 +330,9 @@ runs = Table(
     Column("started", Big, nullable=False),
     Column("ended", Big),
     Column("body", Text, nullable=False),
+    Column(
+        "held", Text
+    ),  # while a guard holds it: what waits, for which review, and how to go on (runs.Held)
     Index("runs_by_state", "state", "id"),
     Index("runs_by_source", "system", "object", "id"),
 )

@@ -409,8 +409,8 @@ def test_an_answer_to_older_candidates_is_refused(world: Worlds) -> None:
     here.edit("mkt", "p000001", city="Paris")
     here.sync()
     with pytest.raises(BadAnswer, match="changed since you looked"):
-        answer.answer(here.engine, looked.id, "mkt", "pat", seen=answer.token(looked))
-    answer.answer(here.engine, looked.id, "mkt", "pat", seen=answer.token(review_of(here)))
+        answer.answer(here.engine, looked.id, "mkt", "pat", seen=decisions.token(looked))
+    answer.answer(here.engine, looked.id, "mkt", "pat", seen=decisions.token(review_of(here)))
     here.sync()
     assert everywhere(here, "city") == ["Paris"] * 3
 

@@ -117,8 +117,8 @@ def test_what_a_run_put_off_or_left_undecided_is_found_when_it_is_due(store: Sto
         runs.move(tx, broken_off, "released", {})
         queues.put_off(tx, [(queues.take(tx, done[1], 0, 1)[0].number, 50)])
     with store.read() as tx:
-        assert queues.late_runs(tx, 0) == [done[0], done[2], broken_off]
-        assert queues.late_runs(tx, 50) == [*done[:3], broken_off]
+        assert queues.late_runs(tx, 0) == {done[0]: False, done[2]: False, broken_off: True}
+        assert list(queues.late_runs(tx, 50)) == [*done[:3], broken_off]
 
 
 # -------------------------------------------------------------------------------------------------- outbox

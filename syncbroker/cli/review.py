@@ -237,7 +237,9 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
         for name, raw in one.held.items():
             say(to, f"    {name}: {raw_text(raw)}")
         for id_, golden in one.records.items():
-            say(to, f"  record {id_}")
+            scores = one.body.get("scores", {}).get(id_, {})
+            likeness = "".join(f", {field} {score:.3f}" for field, score in scores.items())
+            say(to, f"  record {id_}" + (f"  alike{likeness}" if likeness else ""))
             for name, value in golden.items():
                 say(to, f"    {name}: {raw_text(value)}")
     for name, value in one.body.get("values", {}).items():

@@ -134,7 +134,8 @@ class Reader(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """One entity, compiled. `version` is the mapping version.
 
-    `keyed`: member field of a match rule -> (field, place in its group or None). `places`: field -> file:line.
+    `keyed`: member field of a match rule -> (field, place in its group or None). `likened`: those that rules compare by
+    likeness. `places`: field -> file:line.
     """
 
     version: str
@@ -143,6 +144,7 @@ class Plan(msgspec.Struct, frozen=True):
     readers: dict[str, Reader]
     keyed: dict[str, tuple[str, int | None]]
     places: dict[str, str]
+    likened: tuple[str, ...] = ()
 
     def spec_key(self, name: str, value: Value) -> str | None:
         """The match key text of a golden value of the (ungrouped) field."""
@@ -205,12 +207,13 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
             create_when=compile_condition(link.create_when, types) if link.create_when else None,
         )
     keyed = {}
-    for name in {name for match in entity.match for name in match.on}:
+    likened = tuple(dict.fromkeys(name for match in entity.match for name, _ in match.similar))
+    for name in {*likened, *(name for match in entity.match for name in match.on)}:
         group = entity.fields[name].group
         members = [member.name for member in fields[group].members] if group else []
         keyed[name] = (group or name, members.index(name) if len(members) > 1 else None)
     places = {name: f"{entity.file}:{field.rule.line}" for name, field in fields.items()}
-    return Plan(version, entity, fields, readers, keyed, places)
+    return Plan(version, entity, fields, readers, keyed, places, likened)
 
 
 def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:

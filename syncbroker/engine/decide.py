@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import select
@@ -21,6 +23,7 @@ from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
 from syncbroker.engine import Engine, Source
+from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
@@ -245,9 +248,11 @@ class _Chunk:
         if not case.sighting.complete:
             ws.count("incomplete_unlinked", *where)
             return False, None
-        keys = matching.keys(plan, _values(plan, case.seen))
+        values = _values(plan, case.seen)
+        keys = matching.keys(plan, values)
         stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
-        found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
+        hits = ws.current_hits(plan, keys, stored)
+        found = matching.match(plan, keys, hits, partial(alike, ws, source, plan, values))
         if found.record and n is None:
             n = self._linked_meanwhile(found.record, source, external_id)
             if n is not None:
@@ -271,7 +276,7 @@ class _Chunk:
             link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0)
         record_id = found.record or ws.new_record(entity)
         self._attach(case, record_id, link, found)
-        ws.add_keys(record_id, entity, keys)
+        ws.add_keys(record_id, entity, matching.index(plan, values))
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
@@ -287,6 +292,10 @@ class _Chunk:
         """A person must say which record it is; until then it is held without one."""
         ws, plan = self.ws, case.plan
         place = self.engine.place(plan, found.line)
+        ws.load(found.proposed)
+        body: dict[str, Any] = {"records": list(found.proposed), "rule": found.rule, "place": place}
+        if found.scores:
+            body["scores"] = found.scores
         review = ws.ask(
             "match",
             entity=plan.entity.name,
@@ -294,13 +303,16 @@ class _Chunk:
             link=link.n,
             system=link.system,
             number=link.review,
-            body={"records": list(found.proposed), "rule": found.rule, "place": place},
+            body=body,
         )
         queued = replace(link, status="queued", review=review)
         ws.put_link(observe(queued, case.look(), case.source.timing).link, None, plan.entity.name)
         if not known:
-            many = len(found.proposed) > 1
-            why = f"more than one record has the same {found.rule}" if many else "the rule only proposes"
+            why = "the rule only proposes"
+            if found.scores:
+                why = f"alike, and likeness only proposes: {found.rule}"
+            elif len(found.proposed) > 1:
+                why = f"more than one record has the same {found.rule}"
             self._note(case, found.proposed[0], "match_queued", link.n, why=why, place=place, review=review)
 
     def _attach(self, case: Case, record_id: str, link: LinkState, found: matching.Match) -> None:

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from syncbroker.core import fanout, values
-from syncbroker.core.match import Key, key_values, keys
+from syncbroker.core.match import Key, index, key_values
 from syncbroker.core.plan import Field, Plan
 from syncbroker.core.state import NOTHING, Golden, LinkState, Record
-from syncbroker.core.types import Micros
+from syncbroker.core.types import Micros, Value
 from syncbroker.engine import Engine
 from syncbroker.store import decisions, queues, records, runs
 from syncbroker.store.database import Tx
@@ -213,6 +213,18 @@ class Workspace:
         if number:
             self._closed[number] = why
 
+    def unmatched(self, record_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """(record id, system): a review asks whether something there is this very record."""
+        found = decisions.unmatched(self.tx, record_ids)
+        here = {n: (str(one.record_id), one.system) for n, one in self._opened.items() if one.kind == "match"}
+        return {pair for n, pair in (found | here).items() if n not in self._closed}
+
+    def touch_matched(self) -> None:
+        """What had waited for the answer to a match review that closes now is derived again."""
+        closing = sorted(self._closed.keys() - self._opened.keys())
+        for id_ in self.load(decisions.matched(self.tx, closing)):
+            self.touch(id_)
+
     # ------------------------------------------------------------------------------------------- keys
 
     def current_hits(
@@ -347,7 +359,12 @@ class Workspace:
 
 
 def record_keys(plan: Plan, record: Record) -> set[Key]:
-    """The match keys under which a record is found: of its golden values, and of what each link holds."""
+    """The match keys (and blocks) under which a record is found: of its golden values, and of what each link holds."""
+    return {key for part in variants(plan, record) for key in index(plan, part)}
+
+
+def variants(plan: Plan, record: Record) -> list[dict[str, Value]]:
+    """The values that match rules look at, by member field: the golden ones, and each link's where they differ."""
     golden = record.golden
     tried = [key_values(plan, lambda name: golden[name].value if name in golden else None)]
     for link in record.by_number.values():
@@ -355,7 +372,7 @@ def record_keys(plan: Plan, record: Record) -> set[Key]:
         part = key_values(plan, lambda name, fields=fields: fields[name].value if name in fields else None)  # type: ignore[misc]  # a bound default
         if part not in tried:
             tried.append(part)
-    return {key for part in tried for key in keys(plan, part)}
+    return tried
 
 
 def refresh(plan: Plan, record: Record) -> Record:

@@ -227,6 +227,24 @@ def waiting(tx: Tx, *, limit: int = 100, kind: str = "", record_id: str = "") ->
     return [_review(row) for row in tx.run(query)]
 
 
+def unmatched(tx: Tx, record_ids: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """Open match reviews that propose one of these records before all others: review -> (record id, system)."""
+    r = tables.reviews.c
+    if tx.run(select(r.id).where(r.closed.is_(None), r.kind == "match").limit(1)).first() is None:
+        return {}
+    rows = tx.lookup(
+        tables.reviews, ["id", "record_id", "system", "closed"], "record_id", record_ids, kind="match"
+    )
+    return {n: (record_id, system) for n, record_id, system, closed in rows if closed is None}
+
+
+def matched(tx: Tx, numbers: Sequence[int]) -> list[str]:
+    """The records that these reviews proposed before all others, of those among them that asked for a match."""
+    return sorted(
+        {row[0] for row in tx.lookup(tables.reviews, ["record_id"], "id", numbers, kind="match") if row[0]}
+    )
+
+
 def waiting_counts(tx: Tx) -> dict[str, int]:
     rows = tx.connection.exec_driver_sql(
         "SELECT kind, COUNT(*) FROM reviews WHERE closed IS NULL GROUP BY kind ORDER BY kind"

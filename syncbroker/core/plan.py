@@ -135,7 +135,7 @@ class Plan(msgspec.Struct, frozen=True):
     """One entity, compiled. `version` is the mapping version.
 
     `keyed`: member field of a match rule -> (field, place in its group or None). `likened`: those that rules compare by
-    likeness. `places`: field -> file:line.
+    likeness. `referring`: fields that refer to records. `places`: field -> file:line.
     """
 
     version: str
@@ -145,6 +145,7 @@ class Plan(msgspec.Struct, frozen=True):
     keyed: dict[str, tuple[str, int | None]]
     places: dict[str, str]
     likened: tuple[str, ...] = ()
+    referring: tuple[str, ...] = ()
 
     def spec_key(self, name: str, value: Value) -> str | None:
         """The match key text of a golden value of the (ungrouped) field."""
@@ -213,7 +214,10 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
         members = [member.name for member in fields[group].members] if group else []
         keyed[name] = (group or name, members.index(name) if len(members) > 1 else None)
     places = {name: f"{entity.file}:{field.rule.line}" for name, field in fields.items()}
-    return Plan(version, entity, fields, readers, keyed, places, likened)
+    referring = tuple(
+        name for name, field in fields.items() if any(member.spec.entity for member in field.members)
+    )
+    return Plan(version, entity, fields, readers, keyed, places, likened, referring)
 
 
 def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:

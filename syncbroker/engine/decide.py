@@ -22,12 +22,12 @@ from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source
+from syncbroker.engine import Engine, Source, collisions
 from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
-from syncbroker.engine.workspace import Workspace
+from syncbroker.engine.workspace import Collision, Workspace
 from syncbroker.errors import Retry
 from syncbroker.store import queues, records, runs, tables
 from syncbroker.store.database import Tx
@@ -223,7 +223,7 @@ class _Chunk:
                 ws.count("former_id_gone", source.system, source.object)
             elif n is not None and s.merged_into:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))
-                merged(ws, n, s.merged_into, survivor, self._key)
+                merged(ws, n, s.merged_into, survivor, self._key, case.cause)
             elif n is not None:
                 deleted(ws, plan, n, case.cause, self._key)
             return True
@@ -263,6 +263,8 @@ class _Chunk:
                 True,
                 None,
             )  # it may be the very record that a write of ours is creating, or moving to another id
+        if found.record:
+            self._note_collisions(plan, found.record, keys, hits)
         old = ws.link(n) if n is not None else None
         link = old or LinkState(
             n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id
@@ -280,6 +282,20 @@ class _Chunk:
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
+
+    def _note_collisions(
+        self, plan: Plan, record_id: str, keys: Sequence[matching.Key], hits: dict[matching.Key, list[str]]
+    ) -> None:
+        """It is one record by its first key, and another one by a later key: the two may be one."""
+        rules = {",".join(rule.on): rule for rule in plan.entity.match}
+        for key in keys:
+            rule = rules[key.split("|", 1)[0]]
+            place = self.engine.place(plan, rule.line)
+            for other in hits.get(key, ())[: collisions.PROPOSED]:
+                if other != record_id:
+                    pair = (record_id, other)
+                    found = Collision(plan.entity.name, pair, ", ".join(rule.on), place, key)
+                    self.ws.collisions.append(found)
 
     def _linked_meanwhile(self, record_id: str, source: Source, external_id: str) -> int | None:
         """Another process confirmed its create after we looked for links, and before we held the record."""

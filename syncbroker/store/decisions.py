@@ -227,6 +227,15 @@ def waiting(tx: Tx, *, limit: int = 100, kind: str = "", record_id: str = "") ->
     return [_review(row) for row in tx.run(query)]
 
 
+def about(tx: Tx, kind: ReviewKind, record_ids: Sequence[str]) -> list[Review]:
+    """All reviews of a kind about these records, closed ones too, oldest first."""
+    columns = [*_REVIEW, "closed", "person"]
+    rows = tx.lookup(tables.reviews, columns, "record_id", record_ids, kind=kind)
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    made = [Review(**{**one, "body": msgspec.json.decode(one["body"])}) for one in found]
+    return sorted(made, key=lambda one: one.id)
+
+
 def unmatched(tx: Tx, record_ids: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Open match reviews that propose one of these records before all others: review -> (record id, system)."""
     r = tables.reviews.c

@@ -122,6 +122,11 @@ def save(tx: Tx, new: Sequence[Record], changed: Sequence[Record]) -> None:
     tx.update(tables.records, ["id"], ["golden"], [(_encode(r.golden).decode(), r.id) for r in changed])
 
 
+def drop(tx: Tx, ids: Sequence[str]) -> None:
+    """Records that were merged into others; their links have moved."""
+    tx.delete(tables.records, ["id"], [(id_,) for id_ in ids])
+
+
 LINK_COLUMNS = ["n", "system", "object", "external_id", "entity", "record_id", "status", "ord", "state"]
 
 

@@ -20,14 +20,14 @@ PROPOSED = 5
 def propose(ws: Workspace) -> None:
     """Ask about every pair that this transaction brought together."""
     _find(ws)
-    if not ws.collisions:
-        return
     asked: dict[tuple[str, str], list[Collision]] = {}
     for one in ws.collisions:
         first, second = sorted(one.pair)
-        if first != second and all(id_ not in ws.ended for id_ in one.pair):
+        if first == second or (first, second) in ws.kept_apart:
+            continue
+        if ws.ended.isdisjoint(one.pair):
             asked.setdefault((first, second), []).append(one)
-    known = _known(ws, [first for first, _ in asked])
+    known = _known(ws, [first for first, _ in asked]) if asked else {}
     for pair, found in asked.items():
         _ask(ws, pair, found, known.get(pair))
 
@@ -112,8 +112,8 @@ def keep_apart(ws: Workspace, one: str, others: Iterable[str]) -> None:
     ws.rekey(one)
     _find(ws)
     wanted = set(others)
-    mine = [c for c in ws.collisions if set(c.pair) <= {one, *wanted}]
-    ws.collisions = [c for c in ws.collisions if c not in mine]
+    mine = [c for c in ws.collisions if one in c.pair and set(c.pair) <= {one, *wanted}]
+    ws.collisions.clear()  # found again when the transaction ends
     for other in sorted({id_ for c in mine for id_ in c.pair} - {one}):
         pair = sorted((one, other))
         body = {
@@ -124,6 +124,13 @@ def keep_apart(ws: Workspace, one: str, others: Iterable[str]) -> None:
         }
         number = ws.ask("merge", entity=entity, record_id=pair[0], body=body)
         ws.close(number, ws.actor)
+        ws.kept_apart.add((pair[0], pair[1]))
+
+
+def apart(ws: Workspace, one: str, other: str) -> None:
+    """They were merged and are two again on somebody's word: what they share now is no news."""
+    ws.touch(one)
+    keep_apart(ws, one, [other])
 
 
 def close_pair(ws: Workspace, one: str, other: str, why: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, Source, decide, deliver, ingest
+from syncbroker.engine import Engine, Source, decide, deliver, ingest, referrers
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
@@ -91,6 +91,7 @@ def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> S
 
 def _derive(engine: Engine, watch: Watch) -> None:
     """What is owed for whole entities, where something outside their records changed; also what a dead process left."""
+    referrers.catch_up(engine)
     with engine.store.read() as tx:
         wanted = runs.to_derive(tx)
     for entity, mark in wanted.items():

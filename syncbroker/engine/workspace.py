@@ -53,6 +53,7 @@ class Workspace:
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self.decided: dict[str, int] = {}  # record -> its decision of this transaction, once written
         self.collisions: list[Collision] = []
+        self.kept_apart: set[tuple[str, str]] = set()  # pairs that a person just said are different
         self.merged: list[tuple[str, str, merges.Before]] = []  # survivor, absorbed, what was before
         self._leads: dict[str, str] | None = None
         self.ended: set[str] = set()  # records that were merged into others

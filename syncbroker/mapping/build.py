@@ -25,7 +25,7 @@ from syncbroker.mapping.written import (
     words,
 )
 
-_GRAMMAR = "1"
+_GRAMMAR = "2"
 """Part of the version: another grammar reads the same words differently."""
 
 

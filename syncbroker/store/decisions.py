@@ -7,7 +7,7 @@ few shapes exist, so a search by kind or field goes through them instead of thro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -113,6 +113,18 @@ def history(tx: Tx, record_id: str, *, limit: int = 500) -> list[Decision]:
     d = tables.decisions.c
     rows = tx.run(select(tables.decisions).where(d.record_id == record_id).order_by(d.id.desc()).limit(limit))
     return [_decision(row) for row in rows]
+
+
+def after(tx: Tx, record_id: str, number: int, *, page: int = 200) -> Iterator[Decision]:
+    """A record's decisions after one of them, oldest first."""
+    d = tables.decisions.c
+    while True:
+        query = select(tables.decisions).where(d.record_id == record_id, d.id > number)
+        rows = tx.run(query.order_by(d.id).limit(page)).all()
+        yield from map(_decision, rows)
+        if len(rows) < page:
+            return
+        number = rows[-1].id
 
 
 def search(

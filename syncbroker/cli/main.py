@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from syncbroker import __version__
-from syncbroker.cli import check, db, decisions, explain, lift, review, serve, status, sync
+from syncbroker.cli import check, db, decisions, explain, lift, merge, review, serve, status, sync
 from syncbroker.errors import BadMapping, SyncbrokerError
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
+app.command("merge")(merge.merge)
+app.command("unmerge")(merge.unmerge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")

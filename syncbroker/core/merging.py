@@ -17,12 +17,11 @@ from syncbroker.core.resolve import ABSORBED, Question, Verdict, builds, resolve
 from syncbroker.core.state import NOTHING, Golden
 from syncbroker.core.types import Value
 
-
 _BY_RANK = ("prefer", "enforce", "review")
 
 
 class Meeting(msgspec.Struct, frozen=True):
-    """What became of one field. `question` and `verdict` are None where a review of the absorbed record is taken over."""
+    """What became of one field. Without `question` and `verdict` a review of the absorbed record is taken over."""
 
     golden: Golden
     question: Question | None = None
@@ -78,7 +77,7 @@ def again(
 ) -> tuple[Question, Verdict]:
     """An edit of a merged record judged for one side alone, whose golden value is `side`.
 
-    What it was known to build on it builds on still; an edit that had not seen the merge builds on what its own side had.
+    What it was known to build on it builds on still; an edit that had not seen the merge builds on what its side had.
     """
     built = builds(rule, question)
     asked = replace(

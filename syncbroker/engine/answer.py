@@ -300,7 +300,9 @@ def _merge(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     now = merges.survivors(ws.tx, review.body["records"])
     first, second = (now.get(id_, id_) for id_ in review.body["records"])
     if first == second:
-        raise BadAnswer("the two are one record already", hint=f"see: syncbroker explain {review.entity}:{first}")
+        raise BadAnswer(
+            "the two are one record already", hint=f"see: syncbroker explain {review.entity}:{first}"
+        )
     if choice == "keep":
         ws.change(review.id, {**review.body, "kept": True})
         for id_ in ws.load([first, second]):

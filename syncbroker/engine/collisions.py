@@ -101,7 +101,11 @@ def _ask(ws: Workspace, pair: tuple[str, str], found: list[Collision], known: Re
     ws.add(
         pair[0],
         Outcome(
-            kind="match_queued", why=why, place=evidence[0]["place"], cause=Cause("merge", at=ws.now), review=review
+            kind="match_queued",
+            why=why,
+            place=evidence[0]["place"],
+            cause=Cause("merge", at=ws.now),
+            review=review,
         ),
     )
 

@@ -15,7 +15,7 @@ from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
 from syncbroker.errors import StoreUnusable, SyncbrokerError
-from syncbroker.store import queues, runs
+from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import LIVE
 
 Watch = Callable[[str, str, int], None]
@@ -124,6 +124,19 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
             moved += done.moved
         if not moved:
             return
+
+
+def settle_writes(engine: Engine, record_ids: Sequence[str]) -> None:
+    """Settle writes that are under way to these records, unless another process works on the store and does so itself."""
+    with engine.store.read() as tx:
+        found = records.load(tx, record_ids)
+    if not any(link.open for record in found.values() for link in record.links):
+        return
+    try:
+        engine.store.claim_process()
+    except StoreUnusable:
+        return
+    settle(engine, Summary())
 
 
 def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:

@@ -1,5 +1,5 @@
-"""How every deciding transaction ends: bases move, records that seem to be one are asked about, what is owed is derived,
-all is written, what waited is woken."""
+"""How every deciding transaction ends: bases move, records that seem to be one are asked about, what is owed is
+derived, all is written, what waited is woken."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from syncbroker.core.plan import Reader
 from syncbroker.core.state import LinkState
+from syncbroker.core.types import Value
 from syncbroker.engine import Engine
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import look_up_references
@@ -55,7 +56,7 @@ def _chunk(engine: Engine, work: Repointing) -> Repointing | None:
 def _look_again(ws: Workspace, record_id: str, sides: set[str]) -> None:
     """What a link holds leads to the side whose link it names; golden values follow the link they came from."""
     record, plan = ws.records[record_id], ws.plan(record_id)
-    leads: dict[str, dict[str, object]] = {name: {} for name in plan.referring}
+    leads: dict[str, dict[str, Value]] = {name: {} for name in plan.referring}
     for link in record.links:
         reader = plan.readers.get(link.system)
         if reader is not None and link.status in ("live", "gone"):
@@ -86,7 +87,7 @@ def _look_again(ws: Workspace, record_id: str, sides: set[str]) -> None:
 
 def _read_again(
     ws: Workspace, reader: Reader, link: LinkState, sides: set[str]
-) -> dict[str, tuple[object, object]]:
+) -> dict[str, tuple[Value, Value]]:
     """Field -> (former, present) value of what the link holds, where it leads to one of the sides."""
     source = ws.engine.sources[link.system, link.object]
     names = [name for name in ws.plan(ws.home[link.n]).referring if name in reader.fields]

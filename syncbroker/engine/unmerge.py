@@ -100,9 +100,7 @@ def unmerge(engine: Engine, number: int, person: str, *, only_plan: bool = False
         collisions.apart(ws, merge.survivor, merge.absorbed)
         finish(ws)
         merges.undo(tx, merge.id, ws.now)
-        work = merges.Repointing(
-            merge=merge.id, survivor=merge.survivor, absorbed=merge.absorbed, apart=True
-        )
+        work = merges.Repointing(merge=merge.id, survivor=merge.survivor, absorbed=merge.absorbed, apart=True)
         merges.repoint(tx, work)
     referrers.catch_up(engine)
     return report
@@ -145,7 +143,7 @@ def _part(ws: Workspace, merge: Merge) -> UnmergeReport:
         for outcome in side.outcomes:
             ws.add(side.record.id, replace(outcome, cause=cause))
     for name in plan.fields:
-        _settle_field(ws, plan, name, merged, *sides)
+        _settle_field(ws, name, merged, *sides)
     ws.rekey(s.id)
     ws.rekey(a.id)
     return UnmergeReport(
@@ -287,9 +285,7 @@ def _put_state(ws: Workspace, record: Record, link: LinkState, name: str, state:
         ws.put_link(replace(link, fields={**link.fields, name: state}), record.id, record.entity)
 
 
-def _settle_field(
-    ws: Workspace, plan: Plan, name: str, merged: dict[str, Golden], s: Side, a: Side
-) -> None:
+def _settle_field(ws: Workspace, name: str, merged: dict[str, Golden], s: Side, a: Side) -> None:
     """Both get their value, and a question of their own where the field waits for a person."""
     standing = merged.get(name, NOTHING)
     for side, open_ in ((s, standing.review if standing.frozen is not None else 0), (a, 0)):

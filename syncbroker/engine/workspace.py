@@ -382,9 +382,7 @@ class Workspace:
     def _write_merges(self) -> None:
         for survivor, absorbed, before in self.merged:
             number = self.decided[survivor]
-            merge = merges.Merge(
-                id=number, survivor=survivor, absorbed=absorbed, at=self.now, before=before
-            )
+            merge = merges.Merge(id=number, survivor=survivor, absorbed=absorbed, at=self.now, before=before)
             merges.save(self.tx, merge)
             work = merges.Repointing(merge=number, survivor=survivor, absorbed=absorbed)
             merges.repoint(self.tx, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
@@ -74,9 +75,15 @@ def of_absorbed(tx: Tx, record_id: str) -> Merge | None:
     return _merge(row) if row else None
 
 
-def _merge(row: object) -> Merge:
-    number, survivor, absorbed, at, undone, body = row  # type: ignore[misc]  # a row of all columns
-    return Merge(id=number, survivor=survivor, absorbed=absorbed, at=at, undone=undone, before=_before.decode(body))
+def _merge(row: Any) -> Merge:
+    return Merge(
+        id=row.id,
+        survivor=row.survivor,
+        absorbed=row.absorbed,
+        at=row.at,
+        undone=row.undone,
+        before=_before.decode(row.body),
+    )
 
 
 def survivors(tx: Tx, record_ids: Iterable[str]) -> dict[str, str]:

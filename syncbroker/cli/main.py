@@ -20,6 +20,7 @@ from syncbroker.cli import (
     drift,
     explain,
     lift,
+    merge,
     replay,
     review,
     serve,
@@ -46,6 +47,8 @@ app.command("drift")(drift.drift)
 app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
+app.command("merge")(merge.merge)
+app.command("unmerge")(merge.unmerge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")

@@ -35,11 +35,11 @@ app = typer.Typer(help="List, show and answer the questions that wait for a pers
 QUESTIONS = {
     "conflict": "which value is right?",
     "contested": "what shall stand where somebody puts an earlier value back again and again?",
-    "merge": "are these two records one?",
     "guard": "shall a run go on that would do more than its limits allow?",
     "proposal": "shall this edit be taken over?",
     "invalid": "what shall stand instead of a value that cannot be used?",
     "match": "which record is it?",
+    "merge": "are these two records one?",
     "delete": "it was deleted there; what follows?",
     "refused": "the system refused a write; what now?",
 }
@@ -209,7 +209,7 @@ def _view(engine: Engine, review: Review) -> ReviewView:
     from syncbroker.store import records
     from syncbroker.store.decisions import token
 
-    asked = review.body.get("records", []) if review.kind == "match" else []
+    asked = review.body.get("records", []) if review.kind in ("match", "merge") else []
     with engine.store.read() as tx:
         loaded = records.load(tx, [*asked, *([review.record_id] if review.record_id else [])])
         state = records.link_states(tx, [review.link]).get(review.link) if review.link else None
@@ -263,10 +263,17 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
         say(to, f"  {one.system} holds")
         for name, raw in one.held.items():
             say(to, f"    {name}: {raw_text(raw)}")
-        for id_, golden in one.records.items():
-            say(to, f"  record {id_}")
-            for name, value in golden.items():
-                say(to, f"    {name}: {raw_text(value)}")
+    for evidence in one.body.get("evidence", []):
+        say(
+            to,
+            f"  same    {plain(evidence['rule'])}" + (f", {evidence['place']}" if evidence["place"] else ""),
+        )
+    for id_, golden in one.records.items():
+        scores = one.body.get("scores", {}).get(id_, {})
+        likeness = ", ".join(f"{field} {score:.3f}" for field, score in scores.items())
+        say(to, f"  record {id_}" + (f", alike: {likeness}" if likeness else ""))
+        for name, value in golden.items():
+            say(to, f"    {name}: {raw_text(value)}")
     for name, value in one.body.get("values", {}).items():
         say(to, f"  write   {name}: {raw_text(value)}")
     if one.closed:
@@ -290,6 +297,8 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
 
 def _offers(one: ReviewView, members: Members) -> str:
     """What may be answered, on one line; a match review's offers are ids that only `show` explains."""
+    if one.kind == "merge":
+        return f"{many(len(one.records), 'record')}, keep"
     if one.kind == "match":
         return f"{many(len(one.records), 'record')}, new"
     return "  ".join(

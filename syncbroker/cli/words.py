@@ -27,6 +27,8 @@ KINDS = {
     "standardised": "spellings made one",
     "rejected": "values or writes that cannot be",
     "match_queued": "records that a person must recognise",
+    "merged": "records that became one",
+    "unmerged": "records that became two again",
     "deleted": "links ended",
     "delete_queued": "deletions that wait for a person",
     "drift_corrected": "differences that only a sweep found",
@@ -46,6 +48,7 @@ VIA = {
     "mapping": "seen anew under another mapping",
     "person": "answered by a person",
     "undo": "undone by a person",
+    "merge": "met when records were merged or taken apart",
 }
 
 ORIGINS = {"person": "a person", "automation": "an automation", "integration": "an integration"}

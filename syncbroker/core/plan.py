@@ -142,7 +142,8 @@ class Plan(msgspec.Struct, frozen=True):
     """One entity, compiled. `version` is the mapping version.
 
     `terms`: field -> system -> what its authority hangs on, for those that hang on something.
-    `keyed`: member field of a match rule -> (field, place in its group or None). `places`: field -> file:line.
+    `keyed`: member field of a match rule -> (field, place in its group or None). `likened`: those that rules compare by
+    likeness. `referring`: fields that refer to records. `places`: field -> file:line.
     """
 
     version: str
@@ -151,6 +152,8 @@ class Plan(msgspec.Struct, frozen=True):
     readers: dict[str, Reader]
     keyed: dict[str, tuple[str, int | None]]
     places: dict[str, str]
+    likened: tuple[str, ...] = ()
+    referring: tuple[str, ...] = ()
     terms: dict[str, dict[str, Term]] = {}
 
     def spec_key(self, name: str, value: Value) -> str | None:
@@ -214,7 +217,8 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
             create_when=compile_condition(link.create_when, types) if link.create_when else None,
         )
     keyed = {}
-    for name in {name for match in entity.match for name in match.on}:
+    likened = tuple(dict.fromkeys(name for match in entity.match for name, _ in match.similar))
+    for name in {*likened, *(name for match in entity.match for name in match.on)}:
         group = entity.fields[name].group
         members = [member.name for member in fields[group].members] if group else []
         keyed[name] = (group or name, members.index(name) if len(members) > 1 else None)
@@ -227,7 +231,10 @@ def compile_plan(entity: EntityRules, version: str) -> Plan:
         for name, field in fields.items()
         if field.rule.terms
     }
-    return Plan(version, entity, fields, readers, keyed, places, terms)
+    referring = tuple(
+        name for name, field in fields.items() if any(member.spec.entity for member in field.members)
+    )
+    return Plan(version, entity, fields, readers, keyed, places, likened, referring, terms)
 
 
 def flat(plan: Plan, golden: Mapping[str, Value]) -> dict[str, Value]:

@@ -49,6 +49,9 @@ Kind = Literal[
 FIGHT = 3
 """How often in a row a field may come back to an earlier value on one link before a person is asked."""
 
+ABSORBED = "absorbed"
+"""In the place of a system: a value of a record that was merged into this one, and that no single system stands for."""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One edit and all that its verdict depends on. Times in µs.
@@ -165,9 +168,13 @@ def owner(rule: FieldRule, linked: tuple[str, ...], barred: tuple[tuple[str, str
 
 def outranks(rule: FieldRule, system: str, other: str) -> bool:
     """At least as high in rank; a person's answer (source "") is outranked by nobody."""
-    return bool(other) and rule.rank.index(system) <= (
-        rule.rank.index(other) if other in rule.rank else len(rule.rank)
-    )
+    return bool(other) and _standing(rule, system) <= _standing(rule, other)
+
+
+def _standing(rule: FieldRule, source: str) -> int:
+    if not source:
+        return -1
+    return rule.rank.index(source) if source in rule.rank else len(rule.rank)
 
 
 # ------------------------------------------------------------------------------------------------ outcomes
@@ -221,7 +228,7 @@ def _freeze(q: Question, why: str) -> Verdict:
     """Rule 8: the field stands still on this record until a person chooses between the candidates."""
     g = q.golden
     own = g.source if g.source != q.system else ""
-    golden = msgspec.structs.replace(g, frozen={own: g.value, q.system: q.value})
+    golden = msgspec.structs.replace(g, frozen={own: g.value, q.system or ABSORBED: q.value})
     return Verdict(kind="conflict_queued", golden=golden, why=why, ask=True)
 
 
@@ -244,7 +251,7 @@ def _replace_candidate(rule: FieldRule, q: Question) -> Verdict:
     if q.value is None and not _may_clear(rule, q):
         candidates.pop(q.system, None)  # no candidate: whatever the answer is will refill it
     else:
-        candidates[q.system] = q.value
+        candidates[q.system or ABSORBED] = q.value
     left = set(candidates.values())
     if len(left) > 1:
         golden = msgspec.structs.replace(g, frozen=candidates)
@@ -285,7 +292,8 @@ def _standardise(rule: FieldRule, q: Question) -> Verdict:
 
 def _by_rank(rule: FieldRule, q: Question, why: str) -> Verdict:
     if outranks(rule, q.system, q.golden.source):
-        return _take(q, "conflict_resolved", f"{why}: {q.system} ranks at least as high")
+        who = q.system or "the person who answered"
+        return _take(q, "conflict_resolved", f"{why}: {who} ranks at least as high")
     return _keep(
         q, "conflict_resolved", f"{why}: {q.golden.source or 'the person who answered'} ranks higher"
     )

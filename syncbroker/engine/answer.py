@@ -17,14 +17,15 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
-from syncbroker.engine import Engine, fights, letting_go
+from syncbroker.engine import Engine, collisions, fights, letting_go, referrers
+from syncbroker.engine import merge as merging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, queues, records, runs, waits
+from syncbroker.store import decisions, merges, queues, records, runs, waits
 from syncbroker.store.decisions import Cause, Outcome, Review, token
 
 
@@ -62,6 +63,13 @@ def offers(review: Review) -> list[Offer]:
         return [
             *(Offer(id_, "it is this record") for id_ in body["records"]),
             Offer("new", "it is none of them: make a new record"),
+        ]
+    if review.kind == "merge":
+        first, second = body["records"]
+        return [
+            Offer(first, f"they are one: merge {second} into it"),
+            Offer(second, f"they are one: merge {first} into it"),
+            Offer("keep", "they are different"),
         ]
     if review.kind == "delete" and body.get("edited"):
         return [
@@ -128,7 +136,9 @@ def answer(
         _ANSWERS[review.kind](ws, review, choice, list(only) if review.kind == "guard" else value)
         ws.close(number, person)
         finish(ws)
-        return decisions.last_id(tx)
+        number = decisions.last_id(tx)
+    referrers.catch_up(engine)
+    return number
 
 
 class Alike(msgspec.Struct, frozen=True):
@@ -296,18 +306,20 @@ def _match(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     old, entity = ws.queued[n]
     plan = ws.engine.plans[entity]
     reader = plan.readers[old.system]
+    now = merges.survivors(ws.tx, review.body["records"])
     if choice == "new":
         record_id = ws.new_record(entity)
     else:
-        record_id = choice
+        record_id = now.get(choice, choice)
         ws.load([record_id])
         if record_id not in ws.records:
             raise BadAnswer(
                 f"there is no record {record_id} any more", hint=f"see: syncbroker review show {review.id}"
             )
     _attach_anew(ws, plan, reader, old, record_id)
-    for id_ in ws.load(review.body["records"]):
-        ws.touch(id_)  # creates that waited for this answer
+    others = ws.load({now.get(id_, id_) for id_ in review.body["records"]})
+    if choice == "new":
+        collisions.keep_apart(ws, record_id, others)
     why = "a person says it is a record of its own" if choice == "new" else "a person says it is this record"
     ws.add(
         record_id,
@@ -341,6 +353,26 @@ def _attach_anew(ws: Workspace, plan: Plan, reader: Reader, old: LinkState, reco
     pend(ws, case, link.n)
     judge(ws, case, link.n, result.edits, None)
     ws.rekey(record_id)
+
+
+def _merge(ws: Workspace, review: Review, choice: str, _value: object) -> None:
+    now = merges.survivors(ws.tx, review.body["records"])
+    first, second = (now.get(id_, id_) for id_ in review.body["records"])
+    if first == second:
+        raise BadAnswer(
+            "the two are one record already", hint=f"see: syncbroker explain {review.entity}:{first}"
+        )
+    if choice == "keep":
+        ws.change(review.id, {**review.body, "kept": True})
+        for id_ in ws.load([first, second]):
+            why = "a person says that they are different records"
+            cause = Cause("person", at=ws.now)
+            ws.add(id_, Outcome(kind="resolved_by_person", why=why, cause=cause, review=review.id))
+        return
+    survivor = now.get(choice, choice)
+    absorbed = second if survivor == first else first
+    merging.join(ws, survivor, absorbed, "a person says that they are one", person=ws.actor)
+    merging.carry(ws, survivor, absorbed)
 
 
 def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
@@ -389,6 +421,7 @@ _ANSWERS: dict[str, Callable[[Workspace, Review, str, object], None]] = {
     "proposal": _proposal,
     "invalid": _invalid,
     "match": _match,
+    "merge": _merge,
     "delete": _delete,
     "refused": _refused,
     "guard": letting_go.answer,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, Source, decide, deliver, ingest, staging
+from syncbroker.engine import Engine, Source, decide, deliver, ingest, referrers, staging
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
 from syncbroker.errors import StoreUnusable, SyncbrokerError
-from syncbroker.store import guards, queues, runs, waits
+from syncbroker.store import guards, queues, records, runs, waits
 from syncbroker.store.queues import LIVE
 
 Watch = Callable[[str, str, int], None]
@@ -94,6 +94,7 @@ def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> S
 
 def _derive(engine: Engine, watch: Watch) -> None:
     """What is owed for whole entities, where something outside their records changed; also what a dead process left."""
+    referrers.catch_up(engine)
     with engine.store.read() as tx:
         wanted = runs.to_derive(tx)
     for entity, mark in wanted.items():
@@ -143,6 +144,19 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
             moved += done.moved
         if not moved:
             return
+
+
+def settle_writes(engine: Engine, record_ids: Sequence[str]) -> None:
+    """Settle writes that are under way to these records, unless another process works on the store and does so itself."""
+    with engine.store.read() as tx:
+        found = records.load(tx, record_ids)
+    if not any(link.open for record in found.values() for link in record.links):
+        return
+    try:
+        engine.store.claim_process()
+    except StoreUnusable:
+        return
+    settle(engine, Summary())
 
 
 def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:

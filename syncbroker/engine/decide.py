@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import select
@@ -21,11 +23,12 @@ from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, held, ledger
+from syncbroker.engine import Engine, Source, collisions, held, ledger
+from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
-from syncbroker.engine.workspace import Workspace
+from syncbroker.engine.workspace import Collision, Workspace
 from syncbroker.errors import Retry
 from syncbroker.store import queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
@@ -228,7 +231,7 @@ class _Chunk:
                 ws.count("former_id_gone", source.system, source.object)
             elif n is not None and s.merged_into:
                 survivor = self._links.get((source.system, source.object, s.merged_into, plan.entity.name))
-                merged(ws, n, s.merged_into, survivor, self._key)
+                merged(ws, n, s.merged_into, survivor, self._key, case.cause)
             elif n is not None:
                 if s.via == ledger.SWEEP and ws.link(n).status == "live":
                     why = "gone, and no event or poll said so"
@@ -256,9 +259,11 @@ class _Chunk:
         if not case.sighting.complete:
             ws.count("incomplete_unlinked", *where)
             return False, None
-        keys = matching.keys(plan, _values(plan, case.seen))
+        values = _values(plan, case.seen)
+        keys = matching.keys(plan, values)
         stored = {key: self._stored_hits.get((entity, key), []) for key in keys}
-        found = matching.match(plan, keys, ws.current_hits(plan, keys, stored))
+        hits = ws.current_hits(plan, keys, stored)
+        found = matching.match(plan, keys, hits, partial(alike, ws, source, plan, values))
         if found.record and n is None:
             n = self._linked_meanwhile(found.record, source, external_id)
             if n is not None:
@@ -269,6 +274,8 @@ class _Chunk:
                 True,
                 None,
             )  # it may be the very record that a write of ours is creating, or moving to another id
+        if found.record:
+            self._note_collisions(plan, found.record, keys, hits)
         old = ws.link(n) if n is not None else None
         link = old or LinkState(
             n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id
@@ -282,10 +289,24 @@ class _Chunk:
             link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0)
         record_id = found.record or ws.new_record(entity)
         self._attach(case, record_id, link, found)
-        ws.add_keys(record_id, entity, keys)
+        ws.add_keys(record_id, entity, matching.index(plan, values))
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
+
+    def _note_collisions(
+        self, plan: Plan, record_id: str, keys: Sequence[matching.Key], hits: dict[matching.Key, list[str]]
+    ) -> None:
+        """It is one record by its first key, and another one by a later key: the two may be one."""
+        rules = {",".join(rule.on): rule for rule in plan.entity.match}
+        for key in keys:
+            rule = rules[key.split("|", 1)[0]]
+            place = self.engine.place(plan, rule.line)
+            for other in hits.get(key, ())[: collisions.PROPOSED]:
+                if other != record_id:
+                    pair = (record_id, other)
+                    found = Collision(plan.entity.name, pair, ", ".join(rule.on), place, key)
+                    self.ws.collisions.append(found)
 
     def _linked_meanwhile(self, record_id: str, source: Source, external_id: str) -> int | None:
         """Another process confirmed its create after we looked for links, and before we held the record."""
@@ -298,6 +319,10 @@ class _Chunk:
         """A person must say which record it is; until then it is held without one."""
         ws, plan = self.ws, case.plan
         place = self.engine.place(plan, found.line)
+        ws.load(found.proposed)
+        body: dict[str, Any] = {"records": list(found.proposed), "rule": found.rule, "place": place}
+        if found.scores:
+            body["scores"] = found.scores
         review = ws.ask(
             "match",
             entity=plan.entity.name,
@@ -305,13 +330,16 @@ class _Chunk:
             link=link.n,
             system=link.system,
             number=link.review,
-            body={"records": list(found.proposed), "rule": found.rule, "place": place},
+            body=body,
         )
         queued = replace(link, status="queued", review=review)
         ws.put_link(observe(queued, case.look(), case.source.timing).link, None, plan.entity.name)
         if not known:
-            many = len(found.proposed) > 1
-            why = f"more than one record has the same {found.rule}" if many else "the rule only proposes"
+            why = "the rule only proposes"
+            if found.scores:
+                why = f"alike, and likeness only proposes: {found.rule}"
+            elif len(found.proposed) > 1:
+                why = f"more than one record has the same {found.rule}"
             self._note(case, found.proposed[0], "match_queued", link.n, why=why, place=place, review=review)
 
     def _attach(self, case: Case, record_id: str, link: LinkState, found: matching.Match) -> None:

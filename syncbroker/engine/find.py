@@ -14,7 +14,7 @@ from syncbroker.core.state import NOTHING, Record
 from syncbroker.core.types import Invalid, Type
 from syncbroker.engine import Engine
 from syncbroker.errors import Missing
-from syncbroker.store import records, tables
+from syncbroker.store import merges, records, tables
 from syncbroker.store.database import Tx
 
 SHORT_ID = 8
@@ -27,7 +27,8 @@ FOUND = 20
 def find(engine: Engine, entity: str, name: str) -> list[str]:
     """Ids of the records of an entity that `name` may mean, at most `FOUND`.
 
-    A record id or the beginning of one (`SHORT_ID` characters or more); `system:external id`; or the value of a match
+    A record id or the beginning of one (`SHORT_ID` characters or more), of a record that was merged into another one too,
+    which is meant then; `system:external id`; or the value of a match
     key ("ann@x.example"; for a rule with several fields their values with commas between, or only the first).
     """
     plan = plan_of(engine, entity)
@@ -90,7 +91,11 @@ def _by_id(tx: Tx, entity: str, start: str) -> list[str]:
         return []
     r = tables.records.c
     query = select(r.id).where(r.entity == entity, _begins(tx, r.id, low)).order_by(r.id).limit(FOUND)
-    return [row[0] for row in tx.run(query)]
+    found = dict.fromkeys(row[0] for row in tx.run(query))
+    into = merges.survivors(tx, merges.beginning(tx, low, FOUND))
+    alive = records.load(tx, into.values())
+    found.update(dict.fromkeys(id_ for id_, record in sorted(alive.items()) if record.entity == entity))
+    return list(found)
 
 
 def _begins(tx: Tx, column: ColumnElement[str], start: str) -> ColumnElement[bool]:

@@ -1,9 +1,10 @@
 """How every deciding transaction ends: authority that passed on decides, deletions whose grace is over take effect,
-bases move, what is owed is derived, drift that is in order is healed, all is written, what waited is woken."""
+bases move, records that seem to be one are asked about, what is owed is derived, drift that is in order is healed, all
+is written, what waited is woken."""
 
 from __future__ import annotations
 
-from syncbroker.engine import held, ledger, owing, removal, takeover, waking
+from syncbroker.engine import collisions, held, ledger, owing, removal, takeover, waking
 from syncbroker.engine.workspace import Workspace
 
 
@@ -12,6 +13,7 @@ def finish(ws: Workspace) -> dict[str, int]:
     takeover.follow(ws)
     removal.expire(ws)
     ws.step()
+    collisions.propose(ws)
     owing.derive(ws)
     ledger.close(ws)
     kinds = ws.write()

@@ -69,7 +69,7 @@ def close(ws: Workspace) -> None:
     store.add(ws.tx, found)
     if not store.any_open(ws.tx):
         return
-    links = {n for id_ in ws.touched for n in ws.records[id_].by_number} | ws.ended
+    links = {n for id_ in ws.touched for n in ws.records[id_].by_number} | ws.ended_links
     stored = store.open_on(ws.tx, links & ws.stored)
     store.heal(ws.tx, [n for n, link, field in stored if _in_order(ws, link, field)], ws.now)
 

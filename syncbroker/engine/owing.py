@@ -27,8 +27,13 @@ class Create(msgspec.Struct, frozen=True):
 
 
 def derive(ws: Workspace) -> None:
-    """Bring the outbox rows of every touched record in line with what is owed."""
+    """Bring the outbox rows of every touched record in line with what is owed.
+
+    Nothing is created in a system while a review asks whether something there is the very record.
+    """
+    ws.touch_matched()
     ids = list(ws.touched)
+    asked = ws.unmatched(ids)
     stored = [link.n for id_ in ids for link in ws.records[id_].links if link.n in ws.stored]
     existing = queues.outbox_rows(ws.tx, [n for n in stored if n not in ws.outbox])
     creates: list[Create] = []
@@ -45,7 +50,11 @@ def derive(ws: Workspace) -> None:
                 row = ws.outbox.get(link.n, existing.get(link.n))
                 _update(ws, link, owed.updates.get(link.n), row)
         lacking = dict(owed.missing)
-        wanted = [system for system in plan.readers if system in owed.creates or system in lacking]
+        wanted = [
+            system
+            for system in plan.readers
+            if (system in owed.creates or system in lacking) and (id_, system) not in asked
+        ]
         creates.extend(
             Create(id_, system, owed.creates.get(system, {}), lacking.get(system, "")) for system in wanted
         )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from syncbroker.core.plan import Plan
 from syncbroker.core.state import NOTHING, LinkState
+from syncbroker.engine import collisions
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, records, runs
@@ -116,12 +117,17 @@ def _promote(ws: Workspace, record_id: str, ended: LinkState) -> None:
         return
     for link in ws.records[record_id].links:
         if link.system == ended.system and link.status == "live" and not link.primary:
-            reader = ws.plan(record_id).readers[link.system]
-            held = held_sighting(ws.engine, reader, link, reader.fields)
-            fresh = replace(link, primary=True, fields={}, order=0, seen=0, since=0, ours=())
-            ws.put_link(fresh, record_id, ws.records[record_id].entity)
-            queues.stage(ws.tx, queues.LIVE, link.system, link.object, [replace(held, via="read")])
+            _meet_anew(ws, replace(link, primary=True), ws.plan(record_id), link)
             return
+
+
+def _meet_anew(ws: Workspace, link: LinkState, plan: Plan, showing: LinkState) -> None:
+    """The link stands for what `showing` was known to hold; that is looked at as at a first meeting."""
+    reader = plan.readers[link.system]
+    held = held_sighting(ws.engine, reader, showing, reader.fields)
+    fresh = replace(link, fields={}, order=0, seen=0, since=0, ours=())
+    ws.put_link(fresh, ws.home[link.n], plan.entity.name)
+    queues.stage(ws.tx, queues.LIVE, link.system, link.object, [replace(held, via="read")])
 
 
 def propagate(ws: Workspace, record_id: str) -> None:
@@ -202,22 +208,36 @@ def renamed(ws: Workspace, n: int, old: str, new: str, twin: int | None) -> None
     ws.count("renamed", link.system, link.object)
 
 
-def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None, key: bytes) -> None:
+def merged(ws: Workspace, n: int, survivor: str, survivor_link: int | None, key: bytes, cause: Cause) -> None:
     """The vendor merged the record into another one, whose id stands for both from now on.
 
-    Where the two are links of different records of ours, the one that loses its link is not created there again.
+    Where the two are links of different records of ours, the one that loses its link is not created there again, and a
+    person is asked whether the records are one as well.
     """
     link = ws.link(n)
     old = str(link.external_id)
     if survivor_link is None or survivor_link == n:
         renamed(ws, n, old, survivor, None)
         return
+    if n in ws.home and survivor_link in ws.queued:  # the vendor answers which record that is
+        waiting, entity = ws.queued[survivor_link]
+        renamed(ws, n, old, survivor, survivor_link)
+        _meet_anew(ws, ws.link(n), ws.engine.plans[entity], waiting)
+        return
     ws.close(link.review, "merged at the vendor")
-    home = ws.home.get(n)
+    home, other = ws.home.get(n), ws.home.get(survivor_link)
     ws.drop_link(n)
     if home is not None:
         _promote(ws, home, link)
-        if ws.home.get(survivor_link) != home:
+        _note_merge(ws, link, home, f"{link.system} merged {old} into {survivor}", cause)
+        if other is not None and other != home:
             bury(ws, link, home, key, "merged")
+            why = f"{link.system} merged {old}, a link of {home}, into {survivor}"
+            _note_merge(ws, ws.link(survivor_link), other, why, cause)
+            collisions.by_vendor(ws, link.system, home, other, f"{link.system}|{old}|{survivor}")
     records.repoint_aliases(ws.tx, link.system, link.object, old, survivor)
     ws.count("merged_at_vendor", link.system, link.object)
+
+
+def _note_merge(ws: Workspace, link: LinkState, record_id: str, why: str, cause: Cause) -> None:
+    ws.add(record_id, Outcome(kind="merged", system=link.system, link=link.n, why=why, cause=cause))

@@ -26,6 +26,7 @@ COUNTED = {
     "incomplete_unlinked": "partial observations of records that were not linked; the next full read brings them",
     "late_answer": "answers to writes that another worker had settled meanwhile",
     "lifted": "tombstones that a person lifted",
+    "likeness_crowded": "records that share every piece of a name with too many others to be compared with all of them",
     "merged_at_vendor": "records that a vendor merged into another one",
     "met_before_answer": "records that were met before the create that made them was answered",
     "reappeared": "records that were there again after a deletion",

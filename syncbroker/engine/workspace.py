@@ -8,24 +8,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from syncbroker.core import fanout, values
-from syncbroker.core.match import Key, key_values, keys
+from syncbroker.core.match import Key, index, key_values
 from syncbroker.core.plan import Field, Plan
+from syncbroker.core.referring import repoint, targets
 from syncbroker.core.state import NOTHING, Golden, LinkState, Record
-from syncbroker.core.types import Micros
+from syncbroker.core.types import Micros, Value
 from syncbroker.engine import Engine
-from syncbroker.store import decisions, queues, receipts, records, runs, waits
+from syncbroker.store import decisions, merges, queues, receipts, records, runs, waits
 from syncbroker.store.database import Tx
-from syncbroker.store.decisions import Decision, Outcome, Review, ReviewKind
+from syncbroker.store.decisions import Cause, Decision, Outcome, Review, ReviewKind
 from syncbroker.store.drift import Finding
 from syncbroker.store.receipts import Kept
 
 SNOOZE: Micros = 60_000_000
 """What could not be done when its time came is tried again after so long."""
+
+
+class Collision(NamedTuple):
+    """Two linked records that share a match key, or that a vendor made one. `place`: file:line of the rule."""
+
+    entity: str
+    pair: tuple[str, str]
+    rule: str
+    place: str
+    key: str
 
 
 class Workspace:
@@ -56,6 +67,13 @@ class Workspace:
         self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
         self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held
+        self.decided: dict[str, int] = {}  # record -> its decision of this transaction, once written
+        self.collisions: list[Collision] = []
+        self.kept_apart: set[tuple[str, str]] = set()  # pairs that a person just said are different
+        self.merged: list[tuple[str, str, merges.Before]] = []  # survivor, absorbed, what was before
+        self._leads: dict[str, str] | None = None
+        self.ended: set[str] = set()  # records that were merged into others
+        self._anew: set[str] = set()
         self._before: dict[str, Record] = {}
         self.touched: dict[str, None] = {}
         self._golden: dict[str, set[str]] = {}
@@ -91,6 +109,33 @@ class Workspace:
                 self._close_unmapped(before, record)
             self.home.update(dict.fromkeys(record.by_number, id_))
             self.stored.update(record.by_number)
+            if plan and plan.referring:
+                self._repoint(plan, record)
+
+    def _repoint(self, plan: Plan, record: Record) -> None:
+        """What still refers to a record that was merged into another one refers to that one."""
+        if self._leads is None:
+            self._leads = merges.leads(merges.repointing(self.tx))
+        if not self._leads or self._leads.keys().isdisjoint(targets(plan, record)):
+            return
+        before = dict(record.golden)
+        changed = repoint(plan, record, self._leads)
+        self._dirty.update(record.by_number)
+        self.touch(record.id)
+        for name in changed:
+            self._golden.setdefault(record.id, set()).add(name)
+            self.add(
+                record.id,
+                Outcome(
+                    kind="merged",
+                    field=name,
+                    why="the record that it refers to was merged into another one",
+                    question=None,
+                    after=record.golden[name].value,
+                    winner=before[name].source,
+                    cause=Cause("merge", at=self.now),
+                ),
+            )
 
     def _close_unmapped(self, before: Record, record: Record) -> None:
         """Nobody can answer a question about a field that the mapping no longer has."""
@@ -112,7 +157,7 @@ class Workspace:
         return self.engine.plans[self.records[record_id].entity]
 
     @property
-    def ended(self) -> set[int]:
+    def ended_links(self) -> set[int]:
         """Links that this transaction ended."""
         return self._dropped
 
@@ -127,6 +172,19 @@ class Workspace:
         self.records[id_] = Record(id_, entity, {}, {})
         self.touched[id_] = None
         return id_
+
+    def bring_back(self, record_id: str, entity: str, golden: dict[str, Golden]) -> None:
+        """A record that had been merged into another one is there again."""
+        self.records[record_id] = Record(record_id, entity, golden, {})
+        self.touched[record_id] = None
+        self._golden[record_id] = set(golden)
+
+    def drop_record(self, record_id: str) -> None:
+        """It was merged into another one: what it had has moved or ended. Its decisions stay."""
+        self.records[record_id].golden.clear()
+        self.ended.add(record_id)
+        self._rekeyed.add(record_id)
+        self.touch(record_id)
 
     def touch(self, record_id: str) -> None:
         self.touched[record_id] = None
@@ -248,9 +306,25 @@ class Workspace:
         due = max(due, self.now + SNOOZE)
         self.alarms[record_id] = min(due, self.alarms.get(record_id, due))
 
+    def change(self, number: int, body: dict[str, Any]) -> None:
+        """What a review that closes leaves behind."""
+        self._renewed[number] = body
+
     def close(self, number: int, why: str) -> None:
         if number:
             self._closed[number] = why
+
+    def unmatched(self, record_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """(record id, system): a review asks whether something there is this very record."""
+        found = decisions.unmatched(self.tx, record_ids)
+        here = {n: (str(one.record_id), one.system) for n, one in self._opened.items() if one.kind == "match"}
+        return {pair for n, pair in (found | here).items() if n not in self._closed}
+
+    def touch_matched(self) -> None:
+        """What had waited for the answer to a match review that closes now is derived again."""
+        closing = sorted(self._closed.keys() - self._opened.keys())
+        for id_ in self.load(decisions.matched(self.tx, closing)):
+            self.touch(id_)
 
     # ------------------------------------------------------------------------------------------- keys
 
@@ -268,9 +342,16 @@ class Workspace:
         return out
 
     def _still_has(self, plan: Plan, record_id: str, key: Key) -> bool:
-        if record_id not in self.records:
+        return record_id in self.records and self.has_key(plan, record_id, key)
+
+    def has_key(self, plan: Plan, record_id: str, key: Key) -> bool:
+        """Whether a record that is known by the key still is, in this transaction."""
+        if record_id in self.ended:
             return False
         return record_id not in self._rekeyed or key in record_keys(plan, self.records[record_id])
+
+    def is_closing(self, number: int) -> bool:
+        return number in self._closed
 
     def add_keys(self, record_id: str, entity: str, found: Iterable[Key]) -> None:
         """A new link brings these keys; later observations of this transaction find the record by them."""
@@ -281,6 +362,7 @@ class Workspace:
         """The rules of matching may have changed: every key that the record has now is written."""
         entity = self.records[record_id].entity
         self.add_keys(record_id, entity, record_keys(self.plan(record_id), self.records[record_id]))
+        self._anew.add(record_id)
 
     def rekey(self, record_id: str) -> None:
         """The record's keys may have changed in any way: they are worked out anew."""
@@ -315,7 +397,8 @@ class Workspace:
     def write(self) -> dict[str, int]:
         """Write everything that changed. Returns outcomes by kind."""
         kinds = self._write_decisions()
-        touched = [self.records[id_] for id_ in self.touched]
+        touched = [self.records[id_] for id_ in self.touched if id_ not in self.ended]
+        records.drop(self.tx, sorted(self.ended))
         records.save(
             self.tx,
             [record for record in touched if record.id not in self._before],
@@ -323,6 +406,7 @@ class Workspace:
         )
         self._write_links()
         self._write_keys()
+        self._write_referrals()
         rows = [(*key, fingerprint, n) for key, (fingerprint, n) in self.fingerprints.items()]
         records.fingerprints(self.tx, rows, sorted(self.stale_fingerprints - self.fingerprints.keys()))
         decisions.open_reviews(self.tx, list(self._opened.values()))
@@ -333,7 +417,16 @@ class Workspace:
         waits.set_alarms(self.tx, self.alarms)
         receipts.append(self.tx, self.receipts)
         runs.count(self.tx, self.counts)
+        self._write_merges()
         return kinds
+
+    def _write_merges(self) -> None:
+        for survivor, absorbed, before in self.merged:
+            number = self.decided[survivor]
+            merge = merges.Merge(id=number, survivor=survivor, absorbed=absorbed, at=self.now, before=before)
+            merges.save(self.tx, merge)
+            work = merges.Repointing(merge=number, survivor=survivor, absorbed=absorbed)
+            merges.repoint(self.tx, work)
 
     def _write_decisions(self) -> dict[str, int]:
         if not self.outcomes:
@@ -342,7 +435,8 @@ class Workspace:
         made, kinds = [], Counter[str]()
         for number, (record_id, outcomes) in zip(numbers, self.outcomes.items(), strict=True):
             record = self.records[record_id]
-            for name in self._golden.get(record_id, ()):
+            self.decided[record_id] = number
+            for name in self._golden.get(record_id, set()) & record.golden.keys():
                 record.golden[name] = replace(record.golden[name], decision=number)
             kinds.update(outcome.kind for outcome in outcomes)
             made.append(
@@ -386,9 +480,41 @@ class Workspace:
             removed |= was - now
         records.save_keys(self.tx, added, removed)
 
+    def new_keys(self) -> dict[str, set[Key]]:
+        """Record id -> match keys that it came to have in this transaction, of those whose keys may have changed."""
+        found = {}
+        for id_ in sorted(self._rekeyed - self.ended):
+            record = self.records[id_]
+            plan, before = self.engine.plans[record.entity], self._before.get(id_)
+            was = record_keys(plan, before) if before else set()
+            if new := record_keys(plan, record) - was:
+                found[id_] = new
+        return found
+
+    def _write_referrals(self) -> None:
+        """Who refers to whom, kept for when a record is merged."""
+        added, removed = set[tuple[str, str]](), set[tuple[str, str]]()
+        for id_ in self.touched:
+            record = self.records[id_]
+            plan = self.engine.plans.get(record.entity)
+            if plan is None or not plan.referring:
+                continue
+            before = self._before.get(id_)
+            now = set() if id_ in self.ended else targets(plan, record)
+            was = targets(plan, before) if before else set()
+            added.update((target, id_) for target in (now if id_ in self._anew else now - was))
+            removed.update((target, id_) for target in was - now)
+        if added or removed:
+            merges.save_referrals(self.tx, added, removed)
+
 
 def record_keys(plan: Plan, record: Record) -> set[Key]:
-    """The match keys under which a record is found: of its golden values, and of what each link holds."""
+    """The match keys (and blocks) under which a record is found: of its golden values, and of what each link holds."""
+    return {key for part in variants(plan, record) for key in index(plan, part)}
+
+
+def variants(plan: Plan, record: Record) -> list[dict[str, Value]]:
+    """The values that match rules look at, by member field: the golden ones, and each link's where they differ."""
     golden = record.golden
     tried = [key_values(plan, lambda name: golden[name].value if name in golden else None)]
     for link in record.by_number.values():
@@ -396,7 +522,7 @@ def record_keys(plan: Plan, record: Record) -> set[Key]:
         part = key_values(plan, lambda name, fields=fields: fields[name].value if name in fields else None)  # type: ignore[misc]  # a bound default
         if part not in tried:
             tried.append(part)
-    return {key for part in tried for key in keys(plan, part)}
+    return tried
 
 
 def refresh(plan: Plan, record: Record) -> Record:

@@ -25,7 +25,7 @@ from syncbroker.mapping.written import (
     words,
 )
 
-_GRAMMAR = "1"
+_GRAMMAR = "2"
 """Part of the version: another grammar reads the same words differently."""
 
 
@@ -102,9 +102,12 @@ def _link(link: WrittenLink) -> rules.LinkRule:
 
 
 def _match(node: Node) -> rules.MatchRule:
-    then = node.get("then")
+    then, similar = node.get("then"), node.get("similar")
     return rules.MatchRule(
         on=tuple(dict.fromkeys(one.text for one in words(node.get("on")))),
+        similar=tuple((key.text, float(one.text)) for key, one in similar.items())
+        if similar is not None
+        else (),
         then="review" if then is not None and then.text == "review" else "link",
         line=node.line,
     )

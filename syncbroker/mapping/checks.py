@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from cronsim import CronSim, CronSimError
 
 from syncbroker.core.conditions import compile_condition, fields_in
+from syncbroker.core.similar import COMPARABLE
 from syncbroker.core.types import Type
 from syncbroker.errors import BadMapping
 from syncbroker.mapping.field_checks import check_field, check_groups
@@ -134,9 +135,7 @@ def _check_match(entity: WrittenEntity, findings: Findings) -> None:
     for rule in entity.match:
         on, similar = rule.get("on"), rule.get("similar")
         if similar is not None:
-            hint = "use exact rules: {on: [...], then: review}"
-            place = rule.keys["similar"]
-            findings.error(entity.file, place, "matching by likeness is not available in this version", hint)
+            _check_likeness(entity, rule, similar, findings)
         elif on is None and isinstance(rule.value, dict) and "then" in rule.value and len(rule.value) == 1:
             findings.error(entity.file, rule, "a match rule needs `on`", "such as {on: [email]}")
         named: list[Node | Spot] = [
@@ -156,6 +155,27 @@ def _check_match(entity: WrittenEntity, findings: Findings) -> None:
         hint = "write `match: [{on: [email]}]`, say"
         message = f"{entity.name.text!r} has no match rules: its systems' records will never meet"
         findings.warn(entity.file, entity.name, message, hint)
+
+
+def _check_likeness(entity: WrittenEntity, rule: Node, similar: Node, findings: Findings) -> None:
+    """A rule of likeness proposes, by names and texts only."""
+    then = rule.get("then")
+    if "on" in rule.keys:
+        hint = "write two rules, or name the field in `similar` with likeness 1"
+        findings.error(
+            entity.file, rule.keys["similar"], "a match rule takes `on` or `similar`, not both", hint
+        )
+    if then is None or then.text != "review":
+        place: Node | Spot = then if then is not None else rule.keys["similar"]
+        message = "likeness never links by itself"
+        findings.error(entity.file, place, message, "write `then: review`: a person is asked")
+    for key in similar.keys.values():
+        field = entity.fields.get(key.text)
+        if field is not None and field.type is not None and field.type not in (*COMPARABLE, Type.TAGS):
+            message = f"{key.text!r} is of type {field.type}, which is equal or different, and never alike"
+            findings.error(
+                entity.file, key, message, f"match it with `on`; likeness is for {', '.join(COMPARABLE)}"
+            )
 
 
 def _match_field(entity: WrittenEntity, one: Node | Spot, findings: Findings) -> Type | None:

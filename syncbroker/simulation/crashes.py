@@ -40,7 +40,7 @@ def differing(cast: Cast, seed: int, store: FragileStore, points: int) -> Iterat
     if asks(alive):
         return
     end, seams = held(alive), alive.passages
-    by = Random(f"{seed} deaths")  # noqa: S311  # a seeded world
+    by = Random(f"{seed} deaths")  # a seeded world
     for at in sorted(by.sample(range(1, seams + 1), min(points, seams))):
         dead = told(cast, seed, store, steps, at)
         if asks(dead):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from syncbroker.simulation.faults import of_kind
 from syncbroker.simulation.people import HEADS, Cast, Refer
-from syncbroker.simulation.stage import Slot, Stage
+from syncbroker.simulation.stage import Slot
 
 Kind = Literal[
     "make", "edit", "remove", "sync", "sweep", "pull", "compare", "deliver", "listen", "wait", "answer", "fault", "meanwhile"

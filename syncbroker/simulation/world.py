@@ -121,7 +121,7 @@ class World:
         self.puts_back: Counter[tuple[str, str, int, str]] = Counter()
         self.owners: dict[tuple[str, Any], int] = {}
         self._uids = self._later = self._events = 0
-        by = Random(f"{seed} traits")  # noqa: S311  # a seeded world
+        by = Random(f"{seed} traits")  # a seeded world
         for name in stage.mapping.systems:
             self._set_up(name, Random(by.random()))
 

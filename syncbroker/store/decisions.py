@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -124,6 +124,18 @@ def history(
     query = query.where(d.id < before) if before else query
     query = query.where(d.at <= until) if until is not None else query
     return [_decision(row) for row in tx.run(query.order_by(d.id.desc()).limit(limit))]
+
+
+def after(tx: Tx, record_id: str, number: int, *, page: int = 200) -> Iterator[Decision]:
+    """A record's decisions after one of them, oldest first."""
+    d = tables.decisions.c
+    while True:
+        query = select(tables.decisions).where(d.record_id == record_id, d.id > number)
+        rows = tx.run(query.order_by(d.id).limit(page)).all()
+        yield from map(_decision, rows)
+        if len(rows) < page:
+            return
+        number = rows[-1].id
 
 
 def search(
@@ -275,6 +287,33 @@ def count_alike(tx: Tx, kind: ReviewKind, entity: str, field: str, system: str) 
     same = (r.kind == kind) & (r.entity == entity) & (r.field == field) & (r.system == system)
     query = select(func.count()).where(r.closed.is_(None), same, r.record_id.is_not(None))
     return int(tx.run(query).scalar_one())
+
+
+def about(tx: Tx, kind: ReviewKind, record_ids: Sequence[str]) -> list[Review]:
+    """All reviews of a kind about these records, closed ones too, oldest first."""
+    columns = [*_REVIEW, "closed", "person"]
+    rows = tx.lookup(tables.reviews, columns, "record_id", record_ids, kind=kind)
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    made = [Review(**{**one, "body": msgspec.json.decode(one["body"])}) for one in found]
+    return sorted(made, key=lambda one: one.id)
+
+
+def unmatched(tx: Tx, record_ids: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """Open match reviews that propose one of these records before all others: review -> (record id, system)."""
+    r = tables.reviews.c
+    if tx.run(select(r.id).where(r.closed.is_(None), r.kind == "match").limit(1)).first() is None:
+        return {}
+    rows = tx.lookup(
+        tables.reviews, ["id", "record_id", "system", "closed"], "record_id", record_ids, kind="match"
+    )
+    return {n: (record_id, system) for n, record_id, system, closed in rows if closed is None}
+
+
+def matched(tx: Tx, numbers: Sequence[int]) -> list[str]:
+    """The records that these reviews proposed before all others, of those among them that asked for a match."""
+    return sorted(
+        {row[0] for row in tx.lookup(tables.reviews, ["record_id"], "id", numbers, kind="match") if row[0]}
+    )
 
 
 def waiting_counts(tx: Tx) -> dict[str, int]:

@@ -74,6 +74,22 @@ def by_keys(tx: Tx, entity: str, keys: Sequence[Key]) -> dict[Key, list[str]]:
     return found
 
 
+def in_blocks(tx: Tx, entity: str, keys: Sequence[Key], limit: int) -> dict[Key, list[str]]:
+    """Record ids per key, in their order, at most `limit` each. For the few keys of one observation."""
+    if not keys:
+        return {}
+    mark = "?" if tx.sqlite else "%s"
+    one = (
+        f"SELECT * FROM (SELECT key, record_id FROM match_keys WHERE entity = {mark} AND key = {mark} "  # noqa: S608  # marks
+        f"ORDER BY record_id LIMIT {int(limit)}) AS k"
+    )
+    arguments = tuple(part for key in keys for part in (entity, key))
+    found: dict[Key, list[str]] = {}
+    for block, record_id in tx.rows(" UNION ALL ".join([one] * len(keys)), arguments):
+        found.setdefault(block, []).append(record_id)
+    return found
+
+
 def references(tx: Tx, system: str, object_: str, entity: str, external_ids: Sequence[str]) -> dict[str, str]:
     """External id -> record id, for those that are linked."""
     rows = tx.lookup(
@@ -104,6 +120,11 @@ def save(tx: Tx, new: Sequence[Record], changed: Sequence[Record]) -> None:
         [(r.id, r.entity, _encode(r.golden).decode()) for r in new],
     )
     tx.update(tables.records, ["id"], ["golden"], [(_encode(r.golden).decode(), r.id) for r in changed])
+
+
+def drop(tx: Tx, ids: Sequence[str]) -> None:
+    """Records that were merged into others; their links have moved."""
+    tx.delete(tables.records, ["id"], [(id_,) for id_ in ids])
 
 
 LINK_COLUMNS = ["n", "system", "object", "external_id", "entity", "record_id", "status", "ord", "state"]

@@ -114,6 +114,9 @@ def ambiguous(world: Worlds, **given: Any) -> Rig:
         "id": "p000009", "version": here.clock() // 1000, "by": "person", "fields": dict(other),
     }  # fmt: skip
     here.sync()
+    for review in here.reviews():
+        if review.kind == "merge":  # the two in crm are people of one household
+            answer.answer(here.engine, review.id, "keep", "pat")
     return here
 
 
@@ -194,7 +197,7 @@ def test_of_two_people_who_answer_at_once_only_one_wins(any_world: Worlds) -> No
         one.join()
     assert sorted(told)[1] == "taken"
     assert "was closed" in min(told)
-    assert len(here.outcomes("resolved_by_person")) == 1
+    assert [one.review for one in here.outcomes("resolved_by_person")].count(review.id) == 1
     here.sync()
     assert here.quiet() == AT_REST
 

@@ -8,7 +8,7 @@ import pytest
 
 from syncbroker.engine import answer, cycle, deliver, ingest
 from syncbroker.errors import BadAnswer
-from syncbroker.store import queues
+from syncbroker.store import decisions, queues
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.mapping.support import CHOICE, EMAIL, check, contact, marked
 
+NAME = "name: {type: person_name, systems: {crm: name, marketing: name}}"
+
 WRONG = [
     # links and systems
     (
@@ -50,9 +52,29 @@ WRONG = [
     ),
     (contact(EMAIL, rest="match: [¦{then: review}]"), "a match rule needs `on`", "{on: [email]}"),
     (
-        contact(EMAIL, rest="match: [{¦similar: {email: 0.9}, then: review}]"),
-        "matching by likeness is not available in this version",
-        "exact",
+        contact(EMAIL, rest="match: [{similar: {¦email: 0.9}, then: review}]"),
+        "'email' is of type email, which is equal or different, and never alike",
+        "match it with `on`",
+    ),
+    (
+        contact(NAME, rest="match: [{¦similar: {name: 0.9}}]"),
+        "likeness never links by itself",
+        "then: review",
+    ),
+    (
+        contact(NAME, rest="match: [{similar: {name: 0.9}, then: ¦link}]"),
+        "likeness never links by itself",
+        "then: review",
+    ),
+    (
+        contact(NAME, rest="match: [{similar: {¦nme: 0.9}, then: review}]"),
+        "there is no field 'nme'",
+        "did you mean name?",
+    ),
+    (
+        contact(NAME, rest="match: [{on: name, ¦similar: {name: 0.9}, then: review}]"),
+        "a match rule takes `on` or `similar`, not both",
+        "two rules",
     ),
     # references
     (

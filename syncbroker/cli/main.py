@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from syncbroker import __version__
-from syncbroker.cli import check, db, decisions, explain, lift, replay, review, serve, status, sync
+from syncbroker.cli import check, db, decisions, explain, lift, replay, review, serve, status, sync, undo
 from syncbroker.errors import BadMapping, SyncbrokerError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("replay")(replay.replay)
+app.command("undo")(undo.undo)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("serve")(serve.serve)

@@ -77,9 +77,14 @@ def lived(story: Story, by: Random) -> None:
     cycle.recover(story.engine)
     for simulator in story.world.systems.values():
         simulator.faults.clear()
-    for _ in range(12):
+    for n in range(10):
         for _ in range(by.randint(1, 3)):
-            by.choice([story.do_edit, story.do_edit, story.do_edit_address])()
+            system, id_ = story._somebody()
+            field = by.choice(["city", "name", "note", "tags", "email"])
+            value: Any = {"tags": [f"t{n}", "t"], "email": f"n{n}.{system}@x.example"}.get(field, f"Some {n}")
+            if id_:
+                story.world.systems[system].edit("people", id_, {field: value})
+                story.world.clock.pass_(1)
         by.choice([story.do_sync, story.do_sync, story.do_sweep, story.do_pull])()
         if by.random() < 0.2:
             story.do_answer()

@@ -126,7 +126,7 @@ def test_a_command_that_is_shown_exists_with_its_options(line: Line) -> None:
 
 
 def test_the_check_itself_sees_what_is_wrong() -> None:
-    assert "no such command" in problem(["undo", "3"])
+    assert "no such command" in problem(["unsay", "3"])
     assert "no such option" in problem(["sync", "--fast"])
     assert problem(["review", "resolve", "3", "--choose", "crm"]) == ""
 

@@ -27,6 +27,7 @@ from syncbroker.cli import (
     simulate,
     status,
     sync,
+    undo,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -45,6 +46,7 @@ app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
 app.command("replay")(replay.replay)
+app.command("undo")(undo.undo)
 app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)

@@ -21,7 +21,7 @@ from syncbroker.engine import Engine, collisions, fights, letting_go, referrers
 from syncbroker.engine import merge as merging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
-from syncbroker.engine.removal import end, propagate
+from syncbroker.engine.removal import deletion, end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
@@ -70,6 +70,12 @@ def offers(review: Review) -> list[Offer]:
             Offer(first, f"they are one: merge {second} into it"),
             Offer(second, f"they are one: merge {first} into it"),
             Offer("keep", "they are different"),
+        ]
+    if review.kind == "delete" and body.get("made"):
+        return [
+            Offer("detach", f"{review.system} keeps it, and it is not linked again"),
+            Offer("delete", f"delete it in {review.system}"),
+            Offer("keep", "keep it there, linked as it is"),
         ]
     if review.kind == "delete" and body.get("edited"):
         return [
@@ -379,6 +385,9 @@ def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
     n, record_id = int(review.link or 0), str(review.record_id)
     if n not in ws.home:
         raise BadAnswer("the link is not there any more", hint="see: syncbroker review list")
+    if review.body.get("made"):
+        _made(ws, review, n, choice)
+        return
     if review.body.get("edited"):
         link = ws.link(n)
         ws.put_link(replace(link, review=0), record_id, review.entity)
@@ -393,6 +402,19 @@ def _delete(ws: Workspace, review: Review, choice: str, _value: object) -> None:
         )
     _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
     end(ws, n, choice, runs.secret_key(ws.tx))
+
+
+def _made(ws: Workspace, review: Review, n: int, choice: str) -> None:
+    """What a create of ours had made before it was undone."""
+    link, record_id = ws.link(n), str(review.record_id)
+    if link.open and choice != "keep":
+        raise BadAnswer(f"{review.system} is being written to just now", hint="answer again in a minute")
+    ws.put_link(replace(link, review=0), record_id, review.entity)
+    _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)
+    if choice == "detach":
+        end(ws, n, choice, runs.secret_key(ws.tx))
+    elif choice == "delete":
+        ws.outbox[n] = deletion(ws, ws.link(n))
 
 
 def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None:

@@ -23,6 +23,15 @@ LATEST: Micros = 250_000_000_000_000_000
 """The last time that a date can tell, in the 99th century."""
 
 
+BY_HAND = {
+    "resolved_by_person": "answers of a person",
+    "undone": "undone by a person",
+    "merged": "records that were merged",
+    "unmerged": "records that were taken apart again",
+}
+"""Kinds of outcomes about a field that no rule decided."""
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One outcome of a decision. The edit it judged: `raw` and canonical `value` on `system`, made between
     `edited_since` and `edited_until` by the vendor's `origin` and `name`; `held` and `base` are that link's then.

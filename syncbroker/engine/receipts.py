@@ -32,7 +32,7 @@ def keep(
         external_id=external_id or one.link.external_id,
         status=status,
         values=dict(values),
-        decisions={name: push.decisions[name] for name in values if name in push.decisions},
+        decisions={name: n for name, n in push.decisions.items() if name in values or not values},
         sent=_sent(one, values),
         shown={
             name: seen.raw if seen.invalid else seen.value

@@ -18,21 +18,13 @@ from syncbroker.core.mapping import EntityRules, FieldRule
 from syncbroker.core.resolve import resolve
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.engine.history import listed, moment
+from syncbroker.engine.history import BY_HAND, listed, moment
 from syncbroker.store import decisions, runs, tables
 from syncbroker.store.decisions import Decision, Outcome
 from syncbroker.store.since import first_since
 
 CHUNK = 1000
 """Decisions in memory at a time."""
-
-BY_HAND = {
-    "resolved_by_person": "answers of a person",
-    "undone": "undone by a person",
-    "merged": "records that were merged",
-    "unmerged": "records that were taken apart again",
-}
-"""Kinds of outcomes about a field that no rule decided."""
 
 IDENTITY = {
     "created": "identity: records made",

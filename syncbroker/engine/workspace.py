@@ -249,7 +249,8 @@ class Workspace:
         if known is not None and known.owner and not golden.owner:
             golden = replace(golden, owner=known.owner)
         self.records[record_id].golden[name] = golden
-        if known is None or golden.value != known.value or golden.frozen != known.frozen:
+        anew = known is None or golden.decision != known.decision  # also when a person confirms the value
+        if anew or known is None or golden.value != known.value or golden.frozen != known.frozen:
             self._golden.setdefault(record_id, set()).add(name)
         self.touch(record_id)
 
@@ -535,7 +536,7 @@ def refresh(plan: Plan, record: Record) -> Record:
     if all(link.rules in (plan.version, "") for link in record.links):
         return record
     for name in list(record.golden):
-        if name not in plan.fields or not _fits(plan.fields[name], record.golden[name]):
+        if name not in plan.fields or not fits(plan.fields[name], record.golden[name]):
             del record.golden[name]
     for link in record.links:
         reader = plan.readers.get(link.system)
@@ -560,8 +561,8 @@ def refresh(plan: Plan, record: Record) -> Record:
     return record
 
 
-def _fits(field: Field, golden: Golden) -> bool:
-    """Whether a golden value of former rules still is one."""
+def fits(field: Field, golden: Golden) -> bool:
+    """Whether a golden value of former rules, or of a former time, still is one."""
     for value in (golden.value, *(golden.frozen or {}).values()):
         members = (value,) if field.single else value or (None,) * len(field.members)
         if not isinstance(members, tuple) or len(members) != len(field.members):

@@ -18,7 +18,8 @@ create was lost, and a record was there (whoever made it); refused: a permanent 
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """`values`: field -> the golden value written, `decisions`: field -> the decision that had set it. `sent`: the raw
+    """`values`: field -> the golden value written, `decisions`: field -> the decision that had set it (also of
+    what a `found` create had tried to write). `sent`: the raw
     values by vendor's path, `shown`: field -> what the answer showed; both only where they are another value.
 
     `mapping`: the version under which it was sent. `message`: the vendor's.
@@ -72,6 +73,12 @@ def history(tx: Tx, record_id: str, *, until: Micros | None = None, limit: int =
     query = select(tables.receipts).where(r.record_id == record_id)
     query = query.where(r.at <= until) if until is not None else query
     return [_kept(row) for row in tx.run(query.order_by(r.id.desc()).limit(limit))]
+
+
+def creates(tx: Tx, record_ids: Sequence[str]) -> list[Kept]:
+    """The receipts of creates for these records."""
+    rows = tx.lookup(tables.receipts, _COLUMNS, "record_id", sorted(set(record_ids)), op="create")
+    return [Kept(**dict(zip(_COLUMNS[:-1], row, strict=False)), body=_decode(row[-1])) for row in rows]
 
 
 def of_run(tx: Tx, run: int, *, after: int = 0, limit: int = 500) -> list[Kept]:

@@ -39,7 +39,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of pull, push or sweep. `counts`: what it saw and did, by word."""
+    """One execution of pull, push, sweep or undo. `counts`: what it saw and did, by word."""
 
     id: int
     kind: str
@@ -121,6 +121,11 @@ def unfinished(tx: Tx) -> list[Run]:
     return [
         _run(row) for row in tx.run(select(r).where(r.c.state.in_(["reading", "released"])).order_by(r.c.id))
     ]
+
+
+def by_number(tx: Tx, number: int) -> Run | None:
+    row = tx.run(select(tables.runs).where(tables.runs.c.id == number)).first()
+    return _run(row) if row else None
 
 
 def recent(tx: Tx, limit: int = 20) -> list[Run]:

@@ -323,7 +323,7 @@ runs = Table(
     "runs",
     metadata,
     Column("id", Big, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),  # pull, sweep, push, live
+    Column("kind", Text, nullable=False),  # pull, sweep, push, live, undo
     Column("system", Text, nullable=False),
     Column("object", Text, nullable=False),
     Column("state", Text, nullable=False),  # reading, released, done, failed, held

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncbroker.engine import answer, cycle, drift_report, explain, find, replay, status
+from syncbroker.engine import answer, cycle, drift_report, explain, find, replay, status, undo
+from syncbroker.engine import scope as scopes
+from syncbroker.engine.scope import Scope
 from syncbroker.store import decisions, queues, receipts, records, runs, tables
 from syncbroker.store.database import Store
 from tests.support.rig import Rig
@@ -144,6 +146,18 @@ def replayed(world: Rig) -> None:
         decisions.by_numbers(tx, [1, 2])
 
 
+def undone(world: Rig) -> None:
+    world.edit("marketing", "p000001", email="new@x.example", name="Ann New")
+    world.sync()
+    for scope in (
+        Scope(since=1, system="marketing"),
+        scopes.of_mapping(world.engine, world.engine.mapping.version),
+        scopes.of_run(world.engine, 2),
+    ):
+        undo.plan(world.engine, scope, creates=True)
+        undo.carry_out(world.engine, scope, "pat", creates=True)
+
+
 def searched(world: Rig) -> None:
     with world.engine.store.read() as tx:
         decisions.search(tx)
@@ -196,6 +210,7 @@ COMMANDS: dict[str, Command] = {
     "explain": explained,
     "decisions": searched,
     "replay": replayed,
+    "undo": undone,
     "recover": recovered,
     "a mapping change": remapped,
     "lift": lifted,

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from syncbroker.engine.unmerge import UnmergeReport
 
 By = Annotated[str, typer.Option(metavar="NAME", help="Who decides this.", show_default="you")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking; with --json, else only the plan is shown.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do it without asking; with --json, else only the plan is shown.")
+]
 
 
 def merge(
     survivor: Annotated[str, typer.Argument(metavar="SURVIVOR", help="ENTITY:WHO, as for explain.")],
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="ENTITY:WHO of the record that goes into it.")],
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="ENTITY:WHO of the record that goes into it.")
+    ],
     by: By = "",
     yes: Yes = False,
     as_json: Json = False,
@@ -49,13 +53,18 @@ def merge(
         print_json({"done": bool(report.merge), "report": report})
         return
     say(console(), f"Merged (merge {report.merge}); serve or the next sync writes it out.")
-    say(console(), f"take it apart: syncbroker unmerge {report.merge}; look: syncbroker explain {entity}:{one}")
+    say(
+        console(),
+        f"take it apart: syncbroker unmerge {report.merge}; look: syncbroker explain {entity}:{one}",
+    )
 
 
 def unmerge(
     name: Annotated[
         str,
-        typer.Argument(metavar="MERGE", help="The merge's number, or ENTITY:WHO for the last one of a record."),
+        typer.Argument(
+            metavar="MERGE", help="The merge's number, or ENTITY:WHO for the last one of a record."
+        ),
     ],
     by: By = "",
     yes: Yes = False,

@@ -238,7 +238,10 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
         for name, raw in one.held.items():
             say(to, f"    {name}: {raw_text(raw)}")
     for evidence in one.body.get("evidence", []):
-        say(to, f"  same    {plain(evidence['rule'])}" + (f", {evidence['place']}" if evidence["place"] else ""))
+        say(
+            to,
+            f"  same    {plain(evidence['rule'])}" + (f", {evidence['place']}" if evidence["place"] else ""),
+        )
     for id_, golden in one.records.items():
         scores = one.body.get("scores", {}).get(id_, {})
         likeness = ", ".join(f"{field} {score:.3f}" for field, score in scores.items())

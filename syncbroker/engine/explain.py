@@ -20,7 +20,7 @@ from syncbroker.engine import Engine
 from syncbroker.engine.find import label, plan_of
 from syncbroker.engine.workspace import refresh
 from syncbroker.errors import Missing
-from syncbroker.store import decisions, queues, records
+from syncbroker.store import decisions, merges, queues, records
 from syncbroker.store.decisions import Decision, Outcome
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,8 +145,21 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     push: Push | None
 
 
+class MergeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was merged into this one."""
+
+    merge: int
+    absorbed: str
+    at: datetime
+    person: str
+    why: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All about one record. `identity`: how it came to be and was linked. `labels`: referred record id -> words."""
+    """All about one record. `identity`: how it came to be and was linked. `labels`: referred record id -> words.
+
+    `merges`: the records that went into it and still are part of it, newest first.
+    """
 
     record: str
     entity: str
@@ -155,6 +168,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[FieldView]
     identity: list[Step]
     labels: dict[str, str]
+    merges: list[MergeView] = []
 
 
 STANDINGS = {
@@ -190,10 +204,15 @@ def explain(engine: Engine, record_id: str, only: Sequence[str] = ()) -> Explana
     with engine.store.read() as tx:
         stored = records.load(tx, [record_id]).get(record_id)
         if stored is None:
-            raise Missing(f"there is no record {record_id}", hint="it may have been merged or deleted")
+            into = merges.survivors(tx, [record_id]).get(record_id)
+            hint = (
+                f"it was merged into {into}" if into else "look for it by what it holds, or by a system's id"
+            )
+            raise Missing(f"there is no record {record_id}", hint=hint)
         plan = plan_of(engine, stored.entity)
         record = refresh(plan, stored)
         past = decisions.history(tx, record_id, limit=HISTORY)
+        joined = merges.of_survivor(tx, record_id)
         rows = queues.outbox_rows(tx, [link.n for link in record.links])
         referred = [str(v) for name in plan.fields for v in _references(plan.fields[name], record)]
         labels = {id_: label(engine, one) for id_, one in records.load(tx, referred).items()}
@@ -221,6 +240,16 @@ def explain(engine: Engine, record_id: str, only: Sequence[str] = ()) -> Explana
         ],
         identity=[one for one in steps if not one.field],
         labels=labels,
+        merges=[
+            MergeView(
+                merge=one.id,
+                absorbed=one.absorbed,
+                at=moment(one.at) or EPOCH,
+                person=one.before.person,
+                why=one.before.why,
+            )
+            for one in joined
+        ],
     )
 
 

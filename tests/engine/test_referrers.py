@@ -9,7 +9,7 @@ import pytest
 from syncbroker.engine import cycle, merge, referrers, unmerge
 from syncbroker.store import merges
 from tests.engine.conftest import Worlds
-from tests.engine.test_identity import FIELDS, FIRM, referring, wait
+from tests.engine.test_identity import FIELDS, referring, wait
 from tests.support.rig import Rig
 
 AT_REST = (0, 0, 0)

@@ -31,7 +31,7 @@ DATA = {
 
 
 def by_system(engine: Engine) -> dict[str, str]:
-    """ "system external id" -> record."""
+    """System and external id, with a space between -> record."""
     with engine.store.read() as tx:
         found = tx.run(tables.links.select().where(tables.links.c.external_id.is_not(None)))
         return {f"{row.system} {row.external_id}": str(row.record_id) for row in found}

@@ -18,7 +18,7 @@ from syncbroker.core.state import NOTHING, UNSEEN, LinkState, Record
 from syncbroker.core.types import Micros, Type, Value
 from syncbroker.engine import Engine
 from syncbroker.engine.find import label, plan_of
-from syncbroker.engine.workspace import refresh
+from syncbroker.engine.reading import refresh
 from syncbroker.errors import Missing
 from syncbroker.store import decisions, merges, queues, records
 from syncbroker.store.decisions import Decision, Outcome

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.explain import EPOCH, moment, standing
-from syncbroker.engine.workspace import refresh
+from syncbroker.engine.reading import refresh
 from syncbroker.store import decisions, queues, records, runs, tables
 from syncbroker.store.database import Tx
 

@@ -128,6 +128,29 @@ def test_an_answer_that_comes_after_a_merge_of_what_it_was_sent_for_changes_noth
     assert here.records() == before
 
 
+def test_a_push_that_is_claimed_while_its_link_moves_is_not_lost(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim had looked up whose link it is before the merge, and got its turn after it."""
+    here = two(world)
+    real = records.link_states
+    with here.engine.store.read() as tx:
+        former = real(tx, [link.n for record in here.records() for link in record.links])
+    joined(here, *ids(here))
+    answers = [former]
+
+    def link_states(tx: Any, numbers: Any) -> Any:
+        return answers.pop() if answers else real(tx, numbers)
+
+    monkeypatch.setattr(deliver.records, "link_states", link_states)
+    (claim,) = deliver.claim(here.engine, "mkt", here.engine.now())
+    assert claim.record_id == here.records()[0].id
+    deliver.write(here.engine, [claim])
+    here.sync()
+    assert here.held("mkt", "name") == ["Ann Lee"]
+    assert here.quiet() == AT_REST
+
+
 def test_two_people_who_merge_at_once_make_one_merge(any_world: Worlds) -> None:
     here = two(any_world)
     crm, mkt = ids(here)

@@ -80,6 +80,9 @@ def find_record(engine: Engine, text: str) -> tuple[str, str]:
 def _show_record(to: Console, found: Explanation) -> None:
     then = f"  as of {local(found.as_of)}" if found.as_of is not None else ""
     say(to, f"{found.entity} {found.record}  {plain(found.label)}{then}", style="bold")
+    for one in found.merges:
+        who = f" by {plain(one.person)}" if one.person else ""
+        say(to, f"  {one.absorbed} is part of it: merge {one.merge}{who}, {local(one.at)}")
     print_table(
         to,
         ["  system", "object", "id there", "link", "write owed"],

@@ -34,8 +34,8 @@ def merge(
 ) -> None:
     """Merge two records into one. Shows the plan first.
 
-    Links move to the survivor, each field is decided by its own rule, nothing is deleted in any system. Exit code 1 while
-    a write to one of them is under way.
+    Links move to the survivor, each field is decided by its own rule, nothing is deleted in any system. Exit code 1
+    while a write to one of them is under way.
     """
     from syncbroker.engine import cycle
     from syncbroker.engine import merge as merging
@@ -72,8 +72,8 @@ def unmerge(
 ) -> None:
     """Take a merge apart. Shows the plan first.
 
-    Both records get back what they had, and what was decided since on their own systems' edits. Exit code 1 while a write
-    to the record is under way, or when a later merge must be taken apart first.
+    Both records get back what they had, and what was decided since on their own systems' edits. Exit code 1 while a
+    write to the record is under way, or when a later merge must be taken apart first.
     """
     from syncbroker.engine import cycle
     from syncbroker.engine import unmerge as parting

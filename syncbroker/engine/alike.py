@@ -14,7 +14,8 @@ from syncbroker.core.plan import Plan
 from syncbroker.core.similar import COMPARED, CROWD, Likeness
 from syncbroker.core.types import Value
 from syncbroker.engine import Source
-from syncbroker.engine.workspace import Workspace, variants
+from syncbroker.engine.reading import variants
+from syncbroker.engine.workspace import Workspace
 from syncbroker.store import records
 
 

@@ -147,7 +147,7 @@ def settle(engine: Engine, summary: Summary, watch: Watch = unwatched) -> None:
 
 
 def settle_writes(engine: Engine, record_ids: Sequence[str]) -> None:
-    """Settle writes that are under way to these records, unless another process works on the store and does so itself."""
+    """Settle writes under way to these records, unless another process works on the store and does so itself."""
     with engine.store.read() as tx:
         found = records.load(tx, record_ids)
     if not any(link.open for record in found.values() for link in record.links):

@@ -138,6 +138,8 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
         ws = Workspace(engine, tx, queues.LIVE)
         homes = records.link_states(tx, [row.link for row in rows])
         ws.load([record_id for _, record_id, _ in homes.values() if record_id])
+        moved = records.link_states(tx, [n for n in homes if n not in ws.home])  # merged while we waited
+        ws.load([record_id for _, record_id, _ in moved.values() if record_id])
         externals = _externals(ws, system, rows)
         claims = [one for row in rows if (one := _claim(ws, row, externals)) is not None]
         finish(ws)

@@ -19,6 +19,7 @@ from syncbroker.core.types import Micros, Type, Value
 from syncbroker.engine import Engine
 from syncbroker.engine.find import label, plan_of
 from syncbroker.engine.history import (
+    EPOCH,
     UNKNOWABLE,
     Evidence,
     Loser,
@@ -31,9 +32,9 @@ from syncbroker.engine.history import (
     sent,
     step,
 )
-from syncbroker.engine.workspace import refresh
+from syncbroker.engine.reading import refresh
 from syncbroker.errors import Missing
-from syncbroker.store import decisions, queues, receipts, records
+from syncbroker.store import decisions, merges, queues, receipts, records
 from syncbroker.store.database import Tx
 from syncbroker.store.receipts import Kept
 
@@ -111,11 +112,22 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     push: Push | None
 
 
+class MergeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was merged into this one."""
+
+    merge: int
+    absorbed: str
+    at: datetime
+    person: str
+    why: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """All about one record. `identity`: how it came to be and was linked. `labels`: referred record id -> words.
 
     `mapping`: the active version. `as_of`: the moment in the past that it is about, `unknown` what cannot be known of
-    it. `cut`: there are more decisions or receipts than are shown.
+    it. `cut`: there are more decisions or receipts than are shown. `merges`: the records that went into
+    it and still are part of it, newest first.
     """
 
     record: str
@@ -129,6 +141,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[FieldView]
     identity: list[Step]
     labels: dict[str, str]
+    merges: list[MergeView] = []
 
 
 STANDINGS = {
@@ -160,8 +173,13 @@ def explain(
     with engine.store.read() as tx:
         stored = records.load(tx, [record_id]).get(record_id)
         if stored is None:
-            raise Missing(f"there is no record {record_id}", hint="it may have been merged or deleted")
+            into = merges.survivors(tx, [record_id]).get(record_id)
+            hint = (
+                f"it was merged into {into}" if into else "look for it by what it holds, or by a system's id"
+            )
+            raise Missing(f"there is no record {record_id}", hint=hint)
         plan = plan_of(engine, stored.entity)
+        joined = merges.of_survivor(tx, record_id)
         past = decisions.history(tx, record_id, until=at, limit=HISTORY + 1)
         kept = receipts.history(tx, record_id, until=at, limit=HISTORY + 1)
         evidence: Mapping[tuple[int, str], Evidence] = {}
@@ -209,6 +227,16 @@ def explain(
         ],
         identity=[one for one in told.steps if not one.field],
         labels=labels,
+        merges=[
+            MergeView(
+                merge=one.id,
+                absorbed=one.absorbed,
+                at=moment(one.at) or EPOCH,
+                person=one.before.person,
+                why=one.before.why,
+            )
+            for one in joined
+        ],
     )
 
 

@@ -27,9 +27,9 @@ FOUND = 20
 def find(engine: Engine, entity: str, name: str) -> list[str]:
     """Ids of the records of an entity that `name` may mean, at most `FOUND`.
 
-    A record id or the beginning of one (`SHORT_ID` characters or more), of a record that was merged into another one too,
-    which is meant then; `system:external id`; or the value of a match
-    key ("ann@x.example"; for a rule with several fields their values with commas between, or only the first).
+    A record id or the beginning of one (`SHORT_ID` characters or more; that of a merged record means the one it went
+    into); `system:external id`; or the value of a match key ("ann@x.example"; for a rule with several fields their
+    values with commas between, or only the first).
     """
     plan = plan_of(engine, entity)
     with engine.store.read() as tx:

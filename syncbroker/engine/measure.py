@@ -20,7 +20,7 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.state import NOTHING, UNSEEN, LinkState, Record
 from syncbroker.engine import Engine, Source
 from syncbroker.engine.judge import look_up_references
-from syncbroker.engine.workspace import refresh
+from syncbroker.engine.reading import refresh
 from syncbroker.store import guards as stored
 from syncbroker.store import records
 from syncbroker.store.database import Tx

@@ -16,7 +16,7 @@ from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.explain import standing
 from syncbroker.engine.history import EPOCH, moment
-from syncbroker.engine.workspace import refresh
+from syncbroker.engine.reading import refresh
 from syncbroker.store import decisions, drift, queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
 

@@ -28,9 +28,10 @@ from syncbroker.engine.explain import standing
 from syncbroker.engine.find import label
 from syncbroker.engine.finish import finish
 from syncbroker.engine.history import BY_HAND, listed
+from syncbroker.engine.reading import fits, refresh
 from syncbroker.engine.scope import Scope
 from syncbroker.engine.unmake import Made, of_chunk, of_mapping, unmake
-from syncbroker.engine.workspace import Workspace, fits, refresh
+from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import Retry
 from syncbroker.store import decisions, records, runs, tables
 from syncbroker.store.database import Tx

@@ -26,6 +26,9 @@ from syncbroker.store import decisions, merges, queues, records, runs
 from syncbroker.store.decisions import Cause, Outcome
 from syncbroker.store.merges import Merge
 
+ELSEWHERE = "decided elsewhere"
+"""In a cause: the edit was first judged on the record that this one was part of, and is not in its own log."""
+
 
 class FieldSides(msgspec.Struct, frozen=True, kw_only=True):
     """What both records have in one field afterwards, where that is not what the merged one has."""
@@ -139,9 +142,10 @@ def _part(ws: Workspace, merge: Merge) -> UnmergeReport:
     left += _judge_again(ws, plan, merge, *sides)
     for side, other in (sides, sides[::-1]):
         why = f"taken apart from {other.record.id} (merge {merge.id})"
+        elsewhere = Cause("merge", ELSEWHERE if side is sides[1] else "", ws.now)
         ws.add(side.record.id, Outcome(kind="unmerged", after=other.record.id, why=why, cause=cause))
         for outcome in side.outcomes:
-            ws.add(side.record.id, replace(outcome, cause=cause))
+            ws.add(side.record.id, replace(outcome, cause=elsewhere))
     for name in plan.fields:
         _settle_field(ws, name, merged, *sides)
     ws.rekey(s.id)
@@ -232,10 +236,21 @@ def _lead_on(ws: Workspace, plan: Plan, sides: Iterable[Side], merge: Merge) -> 
 def _judge_again(ws: Workspace, plan: Plan, merge: Merge, s: Side, a: Side) -> list[Left]:
     """Every later decision, oldest first, on the side that its link came from."""
     came, left = set(merge.before.links), []
+    others = merges.undone_since(ws.tx, merge.survivor, merge.id)
     for decision in decisions.after(ws.tx, merge.survivor, merge.id):
+        theirs = {
+            n
+            for one in others
+            if one.id < decision.id
+            for n in one.before.links
+            if decision.at <= (one.undone or 0)
+        }
         for outcome in decision.outcomes:
             if not outcome.field or outcome.field not in plan.fields or outcome.question is None:
                 continue
+            cause = outcome.cause
+            if outcome.link in theirs or (cause and cause.via == "merge" and cause.event != ELSEWHERE):
+                continue  # of a record that came and went since, or no news but the coming and going itself
             if outcome.link and outcome.kind != "resolved_by_person":
                 _once_more(ws, plan, outcome, a if outcome.link in came else s)
             elif outcome.after != outcome.question.golden.value or outcome.question.golden.frozen is not None:

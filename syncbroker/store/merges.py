@@ -67,6 +67,13 @@ def of_survivor(tx: Tx, record_id: str) -> list[Merge]:
     return [_merge(row) for row in tx.run(query)]
 
 
+def undone_since(tx: Tx, record_id: str, number: int) -> list[Merge]:
+    """Later merges into the record that were taken apart again."""
+    m = tables.merges.c
+    query = select(tables.merges).where(m.survivor == record_id, m.id > number, m.undone.is_not(None))
+    return [_merge(row) for row in tx.run(query.order_by(m.id))]
+
+
 def of_absorbed(tx: Tx, record_id: str) -> Merge | None:
     """The merge that stands and that the record went into."""
     m = tables.merges.c
@@ -109,7 +116,8 @@ def beginning(tx: Tx, start: str, limit: int) -> list[str]:
     """Ids of absorbed records that begin so."""
     m = tables.merges.c
     query = select(m.absorbed).distinct().where(m.undone.is_(None), m.absorbed >= start)
-    return [row[0] for row in tx.run(query.where(m.absorbed < f"{start}g").order_by(m.absorbed).limit(limit))]
+    rows = tx.run(query.where(m.absorbed < f"{start}g").order_by(m.absorbed).limit(limit))
+    return [row[0] for row in rows if row[0].startswith(start)]
 
 
 # ------------------------------------------------------------------------------------------------ referrers

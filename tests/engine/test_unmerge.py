@@ -203,3 +203,59 @@ def test_a_plan_of_taking_apart_changes_nothing(world: Worlds) -> None:
         found = merges.by_number(tx, number)
         assert found is not None
         assert found.undone is None
+
+
+def three(worlds: Worlds) -> tuple[Rig, list[str]]:
+    """Ann in crm, A. Lee in mkt, Eve in sup: a record each."""
+    fields = FIELDS.replace("mkt: email}", "mkt: email, sup: email}").replace(
+        "mkt: name}", "mkt: name, sup: name}"
+    )
+    eve = {"email": "eve@x.example", "name": "Eve Kay"}
+    here = worlds(fields, {"crm": [ANN], "mkt": [LEE], "sup": [eve]})
+    here.sync()
+    by_system = {record.links[0].system: record.id for record in here.records()}
+    return here, [by_system["crm"], by_system["mkt"], by_system["sup"]]
+
+
+def test_a_merge_that_came_and_went_leaves_nothing_in_an_older_one(world: Worlds) -> None:
+    here, (crm, mkt, sup) = three(world)
+    first = joined(here, crm, mkt).merge
+    here.sync()
+    here.edit("mkt", "p000001", name="Lea Lee")
+    here.sync()
+    second = joined(here, crm, sup).merge
+    here.sync()
+    here.edit("sup", "p000001", name="Eva Kay")
+    here.sync()
+    here.edit("crm", "p000001", email="ann@y.example")
+    here.sync()
+    parted(here, second)
+    here.sync()
+    assert here.held("sup", "name") == ["Eva Kay"]
+    assert here.held("crm", "name") == here.held("mkt", "name") == ["Lea Lee"]
+    parted(here, first)
+    here.sync()
+    assert sides(here) == {"crm": "Ann Lee", "mkt": "Lea Lee", "sup": "Eva Kay"}
+    assert sides(here, "email") == {
+        "crm": "ann@y.example",
+        "mkt": "lee@x.example",
+        "sup": "eve@x.example",
+    }
+    assert here.quiet() == AT_REST
+
+
+def test_an_edit_made_while_the_survivor_was_part_of_a_third_counts_in_the_older_merge(world: Worlds) -> None:
+    here, (crm, mkt, sup) = three(world)
+    first = joined(here, crm, mkt).merge
+    here.sync()
+    second = joined(here, sup, crm).merge
+    here.sync()
+    here.edit("mkt", "p000001", name="Lea Lee")
+    here.sync()
+    parted(here, second)
+    here.sync()
+    assert here.held("crm", "name") == here.held("mkt", "name") == ["Lea Lee"]
+    parted(here, first)
+    here.sync()
+    assert sides(here) == {"crm": "Ann Lee", "mkt": "Lea Lee", "sup": "Eve Kay"}
+    assert here.quiet() == AT_REST

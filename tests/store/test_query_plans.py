@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncbroker.engine import answer, cycle, drift_report, explain, find, replay, status, undo
+from syncbroker.engine import (
+    answer,
+    cycle,
+    drift_report,
+    explain,
+    find,
+    merge,
+    replay,
+    status,
+    undo,
+    unmerge,
+)
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.scope import Scope
 from syncbroker.store import decisions, queues, receipts, records, runs, tables
@@ -197,6 +208,30 @@ def lifted(world: Rig) -> None:
     answer.lift(world.engine, "crm", "people", "p000001", "pat")
 
 
+def merged(world: Rig) -> None:
+    one, other = world.records()[:2]
+    plan = merge.merge(world.engine, one.id, other.id, "pat", only_plan=True)
+    number = merge.merge(world.engine, plan.survivor, plan.absorbed, "pat").merge
+    find.find(world.engine, "person", other.id)
+    explain.explain(world.engine, one.id)
+    unmerge.find_merge(world.engine, other.id)
+    unmerge.unmerge(world.engine, number, "pat")
+
+
+def collided(world: Rig) -> None:
+    world.edit("crm", "p000002", email="ann@x.example")
+    world.sync()
+    review = next(one for one in world.reviews() if one.kind == "merge")
+    answer.answer(world.engine, review.id, "keep", "pat")
+
+
+def likened(world: Rig) -> None:
+    rule = "match:\n  - {similar: {name: 0.8}, then: review}\n"
+    world.remap((world.folder / "person.yaml").read_text().replace("match:\n", rule, 1))
+    world.systems["crm"].insert("people", {"email": "like@x.example", "name": "Ann Lea"})
+    world.sync()
+
+
 COMMANDS: dict[str, Command] = {
     "sync, nothing new": lambda world: world.sync(),
     "sync, edits": edited_sync,
@@ -214,6 +249,9 @@ COMMANDS: dict[str, Command] = {
     "recover": recovered,
     "a mapping change": remapped,
     "lift": lifted,
+    "merge and unmerge": merged,
+    "a shared key": collided,
+    "likeness": likened,
 }
 
 

@@ -30,7 +30,13 @@ def people(count: int = MANY, **fields: Any) -> list[dict[str, Any]]:
 
 
 def opened(
-    world: Worlds, guard: str, *, crm: int = MANY, mkt: int = MANY, create: str = "never", delete: str = "propagate"
+    world: Worlds,
+    guard: str,
+    *,
+    crm: int = MANY,
+    mkt: int = MANY,
+    create: str = "never",
+    delete: str = "propagate",
 ) -> Rig:
     text = entity_text(FIELDS, ["crm", "mkt"], create=create, delete=delete)
     text = text.replace("match:\n", f"guard: {{{guard}}}\nmatch:\n")
@@ -83,7 +89,7 @@ def cursor(here: Rig, system: str = "crm") -> str | None:
 @pytest.mark.parametrize(
     ("guard", "limit", "edit"),
     [
-        ("changed: 3%", 3, lambda here, n: change(here, n)),
+        ("changed: 3%", 3, change),
         ("emptied: 2%", 2, lambda here, n: change(here, n, city=None)),
         ("deleted: 2", 2, remove),
         ("collapse: 3", 3, lambda here, n: change(here, n, city="Metropolis")),
@@ -116,7 +122,7 @@ def test_a_run_beyond_a_limit_is_held_and_nothing_of_it_is_written(
 @pytest.mark.parametrize(
     ("guard", "limit", "edit"),
     [
-        ("changed: 3%", 3, lambda here, n: change(here, n)),
+        ("changed: 3%", 3, change),
         ("emptied: 2%", 2, lambda here, n: change(here, n, city=None)),
         ("deleted: 2", 2, remove),
         ("collapse: 3", 3, lambda here, n: change(here, n, city="Metropolis")),
@@ -198,7 +204,8 @@ def test_a_run_that_the_vendor_puts_right_goes_by_itself(any_world: Worlds) -> N
     assert held(here) == []
     with here.engine.store.read() as tx:
         review = decisions.review(tx, number)
-    assert review is not None and review.person == "within the limits again"
+    assert review is not None
+    assert review.person == "within the limits again"
     assert here.held("mkt", "city")[:4] == ["Town 1", "Town 2", "Town 3", "New 3"]
     assert here.quiet() == (0, 0, 0)
 
@@ -213,7 +220,9 @@ def test_an_approved_run_is_decided_and_its_cursor_moves(any_world: Worlds) -> N
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("mkt", "city")[:5] == ["Metropolis"] * 5
     assert cursor(here) != before
-    assert [o.why for o in here.outcomes("resolved_by_person")] == ["a person approved 5 observations of run 3"]
+    assert [o.why for o in here.outcomes("resolved_by_person")] == [
+        "a person approved 5 observations of run 3"
+    ]
     assert here.quiet() == (0, 0, 0)
 
 
@@ -420,7 +429,9 @@ def test_a_mapping_change_that_would_rewrite_a_system_is_held(world: Worlds) -> 
     text = (here.folder / "person.yaml").read_text()
     here.systems["crm"].options = {}
     change(here, 3)
-    here.remap(text.replace("systems: {crm: name}", "systems: {crm: name, mkt: {field: title, direction: push}}"))
+    here.remap(
+        text.replace("systems: {crm: name}", "systems: {crm: name, mkt: {field: title, direction: push}}")
+    )
     here.sync()
     assert [one.body["waits"] for one in here.reviews() if one.kind == "guard"] in ([], ["pushes"])
 

@@ -44,6 +44,7 @@ class Workspace:
         self.local_keys: dict[tuple[str, Key], set[str]] = {}
         self.outbox: dict[int, queues.Row | None] = {}
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.made: set[int] = set()  # links to which a write came to be owed in this transaction
         self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
         self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held

@@ -56,7 +56,7 @@ def tell(stage: Stage, engine: Engine) -> None:
 
 
 def story(stage: Stage, engine: Engine, death: Death) -> tuple[list[int], Engine]:
-    """A first load, a mass edit and webhooks, each held and then approved. How much was written at each hold."""
+    """A first load, a mass edit and webhooks, each held and then approved. How many requests to write at each hold."""
     written = []
     steps: list[Callable[[Engine], Any]] = [
         cycle.sync,
@@ -102,17 +102,19 @@ def test_a_process_that_dies_anywhere_around_a_guard_writes_nothing_held_and_end
     alive = Death(0, after=False)
     expected, engine = story(stage, stage.again(), alive)
     end = stage.end()
-    assert expected[0] == 0 or len(expected) == 3
+    assert expected == [1, 2, 4]  # an update of the first load, the approved creates, two webhooks
     assert left(engine) == ([], [], [], 0, 0)
-    assert len({one["city"] for one in end["mkt"][0]}) == 3 or end["mkt"][1] == 5
+    assert end["mkt"] == end["crm"]
     engine.store.close()
     wrong: list[Any] = []
     for at in range(1, alive.commits + 1):
         for after in (False, True):
             written, engine = story(stage, stage.again(), Death(at, after))
-            if (written, stage.end()) != (expected, end):
+            more = any(one > most for one, most in zip(written, expected, strict=True))
+            if more or stage.end() != end:
                 wrong.append((at, after, written, stage.end()))
             elif left(engine) != ([], [], [], 0, 0):
                 wrong.append((at, after, left(engine)))
             engine.store.close()
+
     assert wrong == []

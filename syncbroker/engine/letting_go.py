@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from syncbroker.engine import Engine, held
+from syncbroker.engine.measure import CHUNK
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, guards, queues, records, runs
+from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Cause, Decision, Outcome, Review, token
 from syncbroker.store.runs import Held, Run
@@ -143,9 +145,21 @@ _ALLOWED = ("changed", "emptied", "deleted")
 
 
 def _drop(ws: Workspace, run: Run, names: list[str]) -> tuple[int, int]:
+    """(how many are forgotten, how many wait on).
+
+    Polls overlap, and may be behind webhooks: each dropped observation is marked, so that none of them brings it again.
+    """
     tx, size = ws.tx, queues.inbox_size(ws.tx, run.id)
     numbers = _named(tx, run, names)
     ws.count("guard_dropped", run.system, run.object, len(numbers) if names else size)
+    chosen = set(numbers)
+    for rows in guards.observations(tx, run.id, CHUNK):
+        marks = {
+            row.sighting.id: bytes.fromhex(row.sighting.fingerprint)
+            for row in rows
+            if row.sighting.fingerprint and (not names or row.number in chosen)
+        }
+        sweeping.drop(tx, run.system, run.object, marks)
     if names and len(numbers) < size:
         queues.finish(tx, numbers)
         _rest(ws, run)

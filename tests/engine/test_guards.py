@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from syncbroker.engine import answer, cycle, ingest, intake, measure
+from syncbroker.engine import answer, cycle, deliver, ingest, intake, measure
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, guards, queues, runs
 from syncbroker.store.decisions import Review
@@ -436,6 +436,48 @@ def test_a_mapping_change_that_would_rewrite_a_system_is_held(world: Worlds) -> 
     assert [one.body["waits"] for one in here.reviews() if one.kind == "guard"] in ([], ["pushes"])
 
 
+def test_what_follows_a_write_under_way_is_held_with_its_run(
+    any_world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write was claimed before the run was decided; the run's value may not go out behind it."""
+    here = synced(any_world, "changed: 1%")
+    monkeypatch.setattr(intake, "_can_trip", lambda *_: False)
+    source = here.engine.sources["crm", "people"]
+    here.edit("crm", "p000001", city="First")
+    cycle.pull_source(here.engine, source)
+    claims = deliver.claim(here.engine, "mkt", here.clock())
+    change(here, 3)
+    cycle.pull_source(here.engine, source)
+    assert the_review(here).body["count"] == 2
+    deliver.write(here.engine, deliver.recheck(here.engine, claims))
+    here.sync()
+    assert here.held("mkt", "city")[:3] == ["First", "Town 2", "Town 3"]
+    with here.engine.store.read() as tx:
+        assert queues.outbox_counts(tx) == {("mkt", "staged"): 3}
+    resolve(here, "approve")
+    here.sync()
+    assert here.held("mkt", "city")[:3] == ["New 0", "New 1", "New 2"]
+    assert here.quiet() == (0, 0, 0)
+
+
+def test_a_write_that_was_owed_before_does_not_carry_what_is_held(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = synced(world, "changed: 1%")
+    monkeypatch.setattr(intake, "_can_trip", lambda *_: False)
+    source = here.engine.sources["crm", "people"]
+    here.edit("crm", "p000001", city="First")
+    cycle.pull_source(here.engine, source)
+    writes = here.writes()
+    change(here, 3)
+    cycle.pull_source(here.engine, source)
+    here.sync()
+    assert here.writes() == writes
+    resolve(here, "approve")
+    here.sync()
+    assert here.held("mkt", "city")[:3] == ["New 0", "New 1", "New 2"]
+
+
 # --------------------------------------------------------------------------------------------- webhooks
 
 
@@ -475,6 +517,19 @@ def test_webhooks_within_the_window_of_another_hour_pass(world: Worlds) -> None:
     assert here.held("mkt", "city")[3:6] == ["Later"] * 3
     with here.engine.store.read() as tx:
         assert guards.window(tx, ("crm", "people", "person"), here.clock(), 10**12) == {"changed": 3}
+
+
+def test_webhooks_that_were_dropped_are_not_brought_again_by_a_poll(any_world: Worlds) -> None:
+    here = synced(any_world, "changed: 3%")
+    change(here, 6)
+    tell(here, 6)
+    resolve(here, "drop")
+    here.sync()
+    assert held(here) == []
+    assert here.held("mkt", "city")[3:6] == ["Town 4", "Town 5", "Town 6"]
+    here.sweep()
+    assert here.held("mkt", "city")[3:6] == ["New 3", "New 4", "New 5"]
+    assert here.quiet() == (0, 0, 0)
 
 
 def test_deleted_records_are_counted_in_the_window(world: Worlds) -> None:

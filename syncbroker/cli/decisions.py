@@ -67,7 +67,8 @@ def decisions(
         last = 0
         for decision, one in steps:
             if decision.id != last:
-                record_ = f"{decision.entity}:{decision.record_id}"
+                of_record = decision.record_id  # a run that a guard held is no record's
+                record_ = f"{decision.entity}" + (f":{of_record}" if of_record else f", run {decision.run}")
                 say(to, f"{decision.id:>6}  {local(one.at)}  {record_}  by {plain(decision.actor)}", "bold")
                 last = decision.id
             say(to, _line(one, members_of(plans.get(decision.entity), one.field)))

@@ -12,6 +12,7 @@ from syncbroker.cli.opening import opened
 from syncbroker.cli.output import (
     Json,
     console,
+    counts,
     known,
     local,
     many,
@@ -35,13 +36,13 @@ app = typer.Typer(help="List, show and answer the questions that wait for a pers
 QUESTIONS = {
     "conflict": "which value is right?",
     "contested": "what shall stand where somebody puts an earlier value back again and again?",
-    "guard": "shall a run go on that would do more than its limits allow?",
     "proposal": "shall this edit be taken over?",
     "invalid": "what shall stand instead of a value that cannot be used?",
     "match": "which record is it?",
     "merge": "are these two records one?",
     "delete": "it was deleted there; what follows?",
     "refused": "the system refused a write; what now?",
+    "guard": "a limit is passed; shall it go on?",
 }
 
 
@@ -133,11 +134,18 @@ def show(
 
 @app.command("resolve")
 def resolve(
-    *,
     number: Annotated[int, typer.Argument(help="The review's number.")],
+    *,
     choose: Annotated[str, typer.Option(metavar="OFFER", help="The name of one of its offers.")] = "",
     value: Annotated[
         str | None, typer.Option(help="Another value for the field, as a person writes it.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYSTEM:OBJECT:ID",
+            help="Of what a guard holds, only this record; may be repeated. The rest waits on.",
+        ),
     ] = None,
     person: Annotated[str, typer.Option(help="Who answers; by default the user of this machine.")] = "",
     alike: Annotated[
@@ -163,7 +171,7 @@ def resolve(
             done = answer_alike(engine, number, choose or "value", name, value=value)
             _show_alike(done, name, as_json=as_json)
             return
-        decision = answer(engine, number, choose or "value", name, value=value, seen=seen)
+        decision = answer(engine, number, choose or "value", name, value=value, seen=seen, only=only or [])
     if as_json:
         print_json({"review": number, "decision": decision, "person": name})
     else:
@@ -203,9 +211,9 @@ def _review(engine: Engine, number: int) -> Review:
 
 
 def _view(engine: Engine, review: Review) -> ReviewView:
-    from syncbroker.engine.answer import offers
     from syncbroker.engine.find import label
     from syncbroker.engine.history import moment
+    from syncbroker.engine.offers import offers, takes_value
     from syncbroker.store import records
     from syncbroker.store.decisions import token
 
@@ -230,7 +238,7 @@ def _view(engine: Engine, review: Review) -> ReviewView:
         answered_by=review.person,
         body=review.body,
         offers=offers(review),
-        takes_value=bool(review.field and review.record_id),
+        takes_value=takes_value(review),
         seen=token(review),
         held={name: one.raw for name, one in link.fields.items() if one.raw is not None} if link else {},
         records={
@@ -274,6 +282,8 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
         say(to, f"  record {id_}" + (f", alike: {likeness}" if likeness else ""))
         for name, value in golden.items():
             say(to, f"    {name}: {raw_text(value)}")
+    if one.kind == "guard":
+        _show_guard(to, one)
     for name, value in one.body.get("values", {}).items():
         say(to, f"  write   {name}: {raw_text(value)}")
     if one.closed:
@@ -293,6 +303,30 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
         + ([("  --value VALUE", "take another value", "")] if one.takes_value else []),
     )
     say(to, f"\nsyncbroker review resolve {one.number} --seen {one.seen} --choose ...")
+    if one.kind == "guard":
+        say(to, "with --only SYSTEM:OBJECT:ID for a part of it, named as the samples are")
+
+
+def _show_guard(to: Console, one: ReviewView) -> None:
+    """What waits, the numbers against the limits, and the samples."""
+    body = one.body
+    what = "observation" if body["waits"] == "observations" else "write"
+    say(to, f"  run     {body['run']} ({body['read']}), {many(body['count'], what)} held")
+    for limit in body["limits"]:
+        value = f" ({raw_text(limit['value'])})" if limit["what"] == "collapse" else ""
+        say(to, f"  limit   {limit['text']}{value}, {limit['place']}")
+    for counted in body["counts"]:
+        words = {name: n for name, n in counted.items() if isinstance(n, int)}
+        say(to, f"  {counted['entity']} in {counted['system']} {counted['object']}: {counts(words)}")
+    print_table(
+        to,
+        ["  sample", "what", "field", "holds", "would hold"],
+        [
+            (f"  {shown['name']}", shown["what"], field, value_text(before), value_text(after))
+            for shown in body["samples"]
+            for field, (before, after) in (shown["fields"] or {"": ("", "")}).items()
+        ],
+    )
 
 
 def _offers(one: ReviewView, members: Members) -> str:

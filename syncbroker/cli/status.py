@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncbroker.cli.opening import opened
-from syncbroker.cli.output import Json, console, counts, local, print_json, print_table, say
+from syncbroker.cli.output import Json, console, counts, local, many, print_json, print_table, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncbroker.engine.status import Difference, Status, SystemStatus
+    from syncbroker.engine.status import Difference, HeldStatus, Status, SystemStatus
 
 
 def status(
@@ -90,6 +90,15 @@ def _show(found: Status) -> None:
         ],
         title="not written until a person says so",
     )
+    print_table(
+        to,
+        ["run", "kind", "system", "object", "since", "waits", "review"],
+        [
+            (str(run.id), run.kind, run.system, run.object, local(run.started), _waits(run), str(run.review))
+            for run in found.held
+        ],
+        title="runs that a guard holds",
+    )
     _show_runs(to, found)
     print_table(
         to,
@@ -110,6 +119,10 @@ def _show_runs(to: Console, found: Status) -> None:
         ],
         title="runs that are not finished, and objects whose last reading failed",
     )
+
+
+def _waits(run: HeldStatus) -> str:
+    return many(run.count, "write" if run.waits == "pushes" else "observation")
 
 
 def _tells(system: SystemStatus) -> bool:

@@ -31,7 +31,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`records` by entity and `links` by system are what there is now, `decisions` by kind what this cycle made.
 
     `owed`: writes by system that are still to be made; `waiting`: those that wait for a value, for the record they
-    refer to, or for a review. `reviews` wait, by kind. `failed`: system -> why.
+    refer to, or for a review. `held` by a guard: what, and how much. `reviews` wait, by kind. `failed`: system -> why.
     """
 
     seconds: float
@@ -41,6 +41,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     systems: dict[str, SystemReport]
     owed: dict[str, int]
     waiting: dict[str, int]
+    held: dict[str, int]
     reviews: dict[str, int]
     failed: dict[str, str]
 
@@ -66,7 +67,7 @@ def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Repor
         owed[name] = sum(
             count
             for (system, state), count in outbox.items()
-            if system == name and state not in ("refused", "waiting")
+            if system == name and state not in ("refused", "waiting", "staged")
         )
     return Report(
         seconds=round(seconds, 3),
@@ -86,6 +87,14 @@ def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Repor
         owed={name: count for name, count in owed.items() if count},
         waiting={
             name: count for name in engine.mapping.systems if (count := outbox.get((name, "waiting"), 0))
+        },
+        held={
+            **{f"observations of {name}": count for name, count in done.held.items()},
+            **{
+                f"writes to {name}": count
+                for name in engine.mapping.systems
+                if (count := outbox.get((name, "staged"), 0))
+            },
         },
         reviews=reviews,
         failed={**done.delivered.failed, **done.failed},
@@ -121,6 +130,8 @@ def show(found: Report, word: str) -> None:
     if found.waiting:
         what = "for a required value, for what they refer to, or for a review"
         say(to, f"\nwrites that wait {what}: {counts(found.waiting)}\n    see: syncbroker status")
+    if found.held:
+        say(to, f"\nheld by a guard: {counts(found.held)}\n    see: syncbroker review list --kind guard")
     if found.reviews:
         say(to, f"\nreviews waiting: {counts(found.reviews)}\n    see: syncbroker review list")
     else:

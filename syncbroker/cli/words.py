@@ -32,6 +32,7 @@ KINDS = {
     "deleted": "links ended",
     "delete_queued": "deletions that wait for a person",
     "drift_corrected": "differences that only a sweep found",
+    "run_held": "runs held by a guard",
     "resolved_by_person": "answers of a person",
     "undone": "values that a person set back",
 }

@@ -32,11 +32,16 @@ def in_step(state: FieldState, value: Value) -> bool:
     return not state.invalid and (state.value == value or state.equivalent == (value, state.value))
 
 
+def let_stand(state: FieldState, value: Value) -> bool:
+    """Whether the link may hold something else than this golden value."""
+    return not state.invalid and state.ignored in ((state.value,), (state.value, value))
+
+
 def owes(rule: FieldRule, golden: Golden, state: FieldState) -> bool:
     """Whether a push-able link is owed this field."""
     if golden.frozen is not None or state.blocked or in_step(state, golden.value):
         return False
-    if state.ignored is not None and not state.invalid and state.ignored == (state.value,):
+    if let_stand(state, golden.value):
         return False
     if golden.value is None:
         return rule.empty == "clear" and golden.until > 0 and not rule.required

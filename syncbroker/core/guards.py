@@ -75,7 +75,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.found:,} of {self.of:,} records of {where} would be {self.what}; "
                 f"the limit is {self.limit * 100:g}%"
             )
-        return f"{self.found:,} records of {where} would be {self.what}; the limit is {self.limit:g}"
+        records = "record" if self.found == 1 else "records"
+        return f"{self.found:,} {records} of {where} would be {self.what}; the limit is {self.limit:g}"
 
 
 class Collapses:

@@ -66,7 +66,7 @@ def _state(state: FieldState, lead: Callable[[Value], Value]) -> FieldState:
         sent=tuple((lead(value), until) for value, until in state.sent),
         known=tuple(dict.fromkeys(lead(value) for value in state.known)),
         equivalent=state.equivalent and (lead(state.equivalent[0]), lead(state.equivalent[1])),
-        ignored=state.ignored and (lead(state.ignored[0]),),
+        ignored=state.ignored and tuple(lead(one) for one in state.ignored),
     )
 
 

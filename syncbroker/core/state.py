@@ -20,7 +20,8 @@ class FieldState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sent: (value, until µs) pairs of writes that were not seen to arrive; dropped after `until`.
     `known`: values held or sent since the last edit here: none of them is news when seen late.
     `equivalent`: (golden, shown): the system showed `shown` in its answer to our writing `golden`.
-    `ignored`: a divergence that a rule or a person let stand, as a 1-tuple.
+    `ignored`: a divergence that was let stand: (held,) by a rule, whatever the golden value; (held, golden) by a person
+    who did not want this very value written.
     `blocked`: what is held cannot be read (yet), so nothing is pushed over it. `review`: the open question about it.
     `edited`: when it was last edited here (µs), kept where authority lapses. `flips`: how often in a row it came back
     to an earlier value.
@@ -34,7 +35,7 @@ class FieldState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sent: tuple[tuple[Value, Micros], ...] = ()
     known: tuple[Value, ...] = ()
     equivalent: tuple[Value, Value] | None = None
-    ignored: tuple[Value] | None = None
+    ignored: tuple[Value, ...] | None = None
     blocked: bool = False
     review: int = 0
     edited: Micros = 0

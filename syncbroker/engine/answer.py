@@ -21,81 +21,13 @@ from syncbroker.engine import Engine, collisions, fights, letting_go, referrers
 from syncbroker.engine import merge as merging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
+from syncbroker.engine.offers import offers, takes_value
 from syncbroker.engine.removal import deletion, end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, merges, queues, records, runs, waits
 from syncbroker.store.decisions import Cause, Outcome, Review, token
-
-
-class Offer(msgspec.Struct, frozen=True):
-    """One possible answer: its `name`, what it does, and the value it would make golden (if it makes one)."""
-
-    name: str
-    what: str
-    value: Value = None
-
-
-def offers(review: Review) -> list[Offer]:
-    """What may be answered. Reviews about a field also take a new value."""
-    body = review.body
-    if review.kind == "contested" and body.get("paused"):
-        return [Offer("resume", f"let {review.field} be written to {review.system} again")]
-    if review.kind in ("conflict", "contested"):
-        return [
-            Offer(system or "golden", "take this value" if system else "keep the golden value", value)
-            for system, value in body["candidates"].items()
-        ]
-    if review.kind == "proposal":
-        return [
-            Offer("accept", f"take the value of {review.system}", body["value"]),
-            Offer("reject", f"put the golden value back into {review.system}", body["golden"]),
-        ]
-    if review.kind == "invalid":
-        found = [Offer("ignore", f"let {review.system} keep it")]
-        if body["golden"] is not None:
-            found.insert(
-                0, Offer("keep", f"write the golden value over it in {review.system}", body["golden"])
-            )
-        return found
-    if review.kind == "match":
-        return [
-            *(Offer(id_, "it is this record") for id_ in body["records"]),
-            Offer("new", "it is none of them: make a new record"),
-        ]
-    if review.kind == "merge":
-        first, second = body["records"]
-        return [
-            Offer(first, f"they are one: merge {second} into it"),
-            Offer(second, f"they are one: merge {first} into it"),
-            Offer("keep", "they are different"),
-        ]
-    if review.kind == "delete" and body.get("made"):
-        return [
-            Offer("detach", f"{review.system} keeps it, and it is not linked again"),
-            Offer("delete", f"delete it in {review.system}"),
-            Offer("keep", "keep it there, linked as it is"),
-        ]
-    if review.kind == "delete" and body.get("edited"):
-        return [
-            Offer("propagate", "delete it in every system"),
-            Offer("keep", "keep it where it still is"),
-        ]
-    if review.kind == "delete":
-        return [
-            Offer("detach", f"accept it: {review.system} will not get the record again"),
-            Offer("propagate", "delete it in the other systems as well"),
-            Offer("recreate", f"create it again in {review.system}"),
-        ]
-    if review.kind == "guard":
-        if body["waits"] == "pushes":
-            return [Offer("approve", "send the writes"), Offer("drop", "undo what owes them")]
-        return [
-            Offer("approve", "decide what was read"),
-            Offer("drop", "forget it; the next sweep finds what still differs"),
-        ]
-    return [Offer("retry", "send it again"), Offer("drop", f"let {review.system} differ")]
 
 
 def answer(
@@ -130,8 +62,8 @@ def answer(
             )
         _check_mapped(engine, review)
         names = [offer.name for offer in offers(review)]
-        if choice not in names and not (choice == "value" and review.field and review.record_id):
-            takes = ", ".join([*names, *(["a value"] if review.field and review.record_id else [])])
+        if choice not in names and not (choice == "value" and takes_value(review)):
+            takes = ", ".join([*names, *(["a value"] if takes_value(review) else [])])
             raise BadAnswer(f"{choice!r} is no answer to review {number}", hint=f"it takes: {takes}")
         if only and review.kind != "guard":
             raise BadAnswer("only what a guard holds is answered in part", hint="answer it as a whole")
@@ -431,7 +363,7 @@ def _refused(ws: Workspace, review: Review, choice: str, _value: object) -> None
         fields = dict(link.fields)
         for name in row.push.refused:
             state = fields.get(name, UNSEEN)
-            fields[name] = replace(state, ignored=(state.value,))
+            fields[name] = replace(state, ignored=(state.value, row.push.refused[name]))
         ws.put_link(replace(link, fields=fields), record_id, review.entity)
         ws.outbox[n] = None if row.op == "update" else replace(row, push=replace(row.push, review=0))
     _note(ws, review, record_id, f"a person answered: {choice}", NOTHING, None)

@@ -372,7 +372,7 @@ def standing(plan: Plan, record: Record, link: LinkState, name: str) -> str:
         return "unlinked reference" if state.invalid == PENDING else "unusable"
     if fanout.in_step(state, golden.value):
         return "in step" if state.value == golden.value else "rewritten"
-    if state.ignored is not None and state.ignored == (state.value,):
+    if fanout.let_stand(state, golden.value):
         return "let stand"
     if not plan.readers[link.system].pushes(name):
         return "pull only"

@@ -135,7 +135,7 @@ def stage_pages(
         changed = [
             sighting(source, item, begun, ended, via, mark=mark)
             for item, mark, known in zip(page.items, marks, map(stored.marks.get, ids), strict=True)
-            if mark != known
+            if mark != known and (via == "sweep" or known != mark + sweeping.DROPPED)
         ]
         if seen is not None:
             sweeping.note(seen, stored)

@@ -14,21 +14,72 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from syncbroker.engine import Engine, held
+from syncbroker.core import fanout
+from syncbroker.core.state import UNSEEN
+from syncbroker.engine import Engine, held, removal, undo
+from syncbroker.engine.finish import finish
+from syncbroker.engine.measure import CHUNK
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, guards, queues, records, runs
+from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Cause, Decision, Outcome, Review, token
 from syncbroker.store.runs import Held, Run
 
 
-def _undo_run(_engine: Engine, run: int, _person: str) -> None:
-    """Undo the decisions of a run whose pushes are held, so that nothing of it is owed any more."""
-    raise BadAnswer(
-        f"the decisions of run {run} cannot be undone yet, so its writes cannot be dropped",
-        hint="approve it, in part with --only, and correct the values at their systems",
-    )
+def _undo_run(engine: Engine, run: int, person: str) -> None:
+    """Undo the decisions of a run whose pushes are held, so that nothing of it is owed any more.
+
+    What has no value to go back to ends: records that it would create are not created (a tombstone says so until
+    somebody lifts it), records that it would delete stay, and where it owes an older golden value the system differs
+    until somebody edits the field. What later edits owe goes on.
+    """
+    undo.undo_run(engine, run, person)
+    with engine.store.read() as tx:
+        newest = decisions.search(tx, run=run, limit=1)
+    after: int | None = 0
+    while after is not None:
+        after = _forget(engine, run, person, after, newest[0].id if newest else 0)
+
+
+def _forget(engine: Engine, run: int, person: str, after: int, newest: int) -> int | None:
+    """One chunk of staged pushes on links after a number; the last of them, or None when there are none.
+
+    `newest`: the run's last decision. What was decided after it is somebody else's.
+    """
+    with engine.store.write() as tx:
+        tx.serialise("decide")
+        rows = guards.staged_rows(tx, run, after, CHUNK)
+        if not rows:
+            return None
+        ws = Workspace(engine, tx, queues.LIVE, actor=person)
+        owners = records.link_states(tx, [row.link for row in rows])
+        ws.load({owner for _, owner, _ in owners.values() if owner is not None})
+        key = runs.secret_key(tx)
+        for row in rows:
+            if row.op != "update":
+                ws.outbox[row.link] = None
+            if row.link not in ws.home:
+                continue
+            record_id = ws.home[row.link]
+            ws.touch(record_id)
+            if row.op == "create":
+                removal.bury(ws, ws.drop_link(row.link), record_id, key, "dropped")
+            elif row.op == "update":
+                _let_differ(ws, record_id, row.link, newest)
+        finish(ws)
+    return rows[-1].link
+
+
+def _let_differ(ws: Workspace, record_id: str, n: int, newest: int) -> None:
+    record = ws.records[record_id]
+    link, fields = record.by_number[n], dict(record.by_number[n].fields)
+    for name in fanout.owed(ws.plan(record_id), record).updates.get(n, {}):
+        if record.golden[name].decision <= newest:
+            state = fields.get(name, UNSEEN)
+            fields[name] = replace(state, ignored=(state.value, record.golden[name].value))
+    ws.put_link(replace(link, fields=fields), record_id, record.entity)
 
 
 def prepare(engine: Engine, number: int, choice: str, person: str, seen: str, only: Sequence[str]) -> None:
@@ -143,9 +194,21 @@ _ALLOWED = ("changed", "emptied", "deleted")
 
 
 def _drop(ws: Workspace, run: Run, names: list[str]) -> tuple[int, int]:
+    """(how many are forgotten, how many wait on).
+
+    Polls overlap, and may be behind webhooks: each dropped observation is marked, so that none of them brings it again.
+    """
     tx, size = ws.tx, queues.inbox_size(ws.tx, run.id)
     numbers = _named(tx, run, names)
     ws.count("guard_dropped", run.system, run.object, len(numbers) if names else size)
+    chosen = set(numbers)
+    for rows in guards.observations(tx, run.id, CHUNK):
+        marks = {
+            row.sighting.id: bytes.fromhex(row.sighting.fingerprint)
+            for row in rows
+            if row.sighting.fingerprint and (not names or row.number in chosen)
+        }
+        sweeping.drop(tx, run.system, run.object, marks)
     if names and len(numbers) < size:
         queues.finish(tx, numbers)
         _rest(ws, run)

@@ -147,6 +147,7 @@ def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> N
 
 
 def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
+    ws.made.add(link.n)
     return Row(
         link=link.n,
         system=link.system,

@@ -56,7 +56,8 @@ def refresh(plan: Plan, record: Record) -> Record:
                 continue  # the group has other members now; the next read sees it for the first time
             seen = reader.see(name, raws, {})
             if not (state.invalid or seen.invalid) and seen.value != state.value:
-                ignored = (seen.value,) if state.ignored == (state.value,) else state.ignored
+                stands = state.ignored is not None and state.ignored[0] == state.value
+                ignored = (seen.value, *(state.ignored or ())[1:]) if stands else state.ignored
                 state = replace(state, value=seen.value, equivalent=None, ignored=ignored)  # noqa: PLW2901
             states[name] = state
         record.by_number[link.n] = replace(link, fields=states, rules=plan.version)

@@ -145,6 +145,7 @@ def propagate(ws: Workspace, record_id: str) -> None:
 
 
 def deletion(ws: Workspace, link: LinkState) -> queues.Row:
+    ws.made.add(link.n)
     return queues.Row(
         link=link.n,
         system=link.system,

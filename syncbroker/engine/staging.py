@@ -45,7 +45,7 @@ def stage(ws: Workspace, existing: Mapping[int, Row], empties: set[int]) -> None
                 continue
             if ws.stages:
                 _stage_one(ws, row, link.open, decided=id_ in ws.outcomes)
-            elif link.n in ws.outbox and _is_new(row):
+            elif link.n in ws.made and row.state == "due":
                 if link.n in ws.stage_as:
                     ws.outbox[link.n] = staged(row, ws.stage_as[link.n])
                 elif ws.actor == "rules":
@@ -56,17 +56,11 @@ def stage(ws: Workspace, existing: Mapping[int, Row], empties: set[int]) -> None
 
 def _stage_one(ws: Workspace, row: Row, under_way: bool, *, decided: bool) -> None:
     """In a run. A write that was owed before carries the run's values too, as does whatever follows one under way."""
-    fresh = row.link in ws.outbox
     if under_way:
         if decided and row.push.stage != ws.run:
             ws.outbox[row.link] = replace(row, push=replace(row.push, stage=ws.run))
-    elif row.state == "due" and (fresh or decided):
+    elif row.state == "due" and (row.link in ws.made or decided):
         ws.outbox[row.link] = staged(row, ws.run)
-
-
-def _is_new(row: Row) -> bool:
-    """Made in this transaction, and no write that is tried again."""
-    return row.state == "due" and row.attempts == 0
 
 
 def staged(row: Row, run: int) -> Row:

@@ -17,12 +17,15 @@ from syncbroker.engine import Engine
 from syncbroker.engine.explain import standing
 from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.reading import refresh
-from syncbroker.store import decisions, drift, queues, records, runs, tables, waits
+from syncbroker.store import decisions, drift, guards, queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
 
 COUNTED = {
     "duplicate_link": "second links of one record in one system; only the first takes part",
     "former_id_gone": "former external ids that are gone; their records are known by another one",
+    "guard_dropped": "observations of held runs that a person dropped; the next sweep finds what still differs",
+    "guard_held": "observations that a guard held for a person",
+    "guard_staged": "writes that a guard held for a person",
     "incomplete_unlinked": "partial observations of records that were not linked; the next full read brings them",
     "late_answer": "answers to writes that another worker had settled meanwhile",
     "lifted": "tombstones that a person lifted",
@@ -104,6 +107,19 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
     review: int
 
 
+class HeldStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that a guard holds. `waits`: "observations" or "pushes", `count` of them; `review` asks about it."""
+
+    id: int
+    kind: str
+    system: str
+    object: str
+    started: datetime
+    waits: str
+    count: int
+    review: int
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """References of one system to an entity, whose records are not linked (yet)."""
 
@@ -131,6 +147,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: dict[str, int]
     unfinished: list[RunStatus]
     failed: list[RunStatus]
+    held: list[HeldStatus]
     counters: list[Counted]
 
 
@@ -172,6 +189,7 @@ def status(engine: Engine) -> Status:
             deliveries=queues.delivery_counts(tx),
             unfinished=[_run(run) for run in runs.unfinished(tx)],
             failed=_failed(tx),
+            held=_held(tx),
             counters=[
                 Counted(what=what, meaning=COUNTED.get(what, ""), system=system, object=object_, count=count)
                 for (what, system, object_), count in runs.counters(tx).items()
@@ -235,6 +253,25 @@ def _failed(tx: Tx) -> list[RunStatus]:
     for run in runs.recent(tx, limit=100):
         last.setdefault((run.system, run.object), run)
     return [_run(run) for run in last.values() if run.state == "failed"]
+
+
+def _held(tx: Tx) -> list[HeldStatus]:
+    return [
+        HeldStatus(
+            id=run.id,
+            kind=run.kind,
+            system=run.system,
+            object=run.object,
+            started=moment(run.started) or EPOCH,
+            waits=run.held.waits,
+            count=queues.inbox_size(tx, run.id)
+            if run.held.waits == "observations"
+            else guards.push_count(tx, run.id),
+            review=run.held.review,
+        )
+        for run in runs.held(tx)
+        if run.held is not None
+    ]
 
 
 def _run(run: runs.Run) -> RunStatus:

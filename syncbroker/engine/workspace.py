@@ -65,6 +65,7 @@ class Workspace:
         self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
         self.receipts: list[Kept] = []
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.made: set[int] = set()  # links to which a write came to be owed in this transaction
         self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
         self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from syncbroker.engine import Engine, answer, cycle, deliver
+from syncbroker.engine.offers import offers
 from syncbroker.errors import BadAnswer, StoreUnusable, SyncbrokerError
 from syncbroker.sdk.connector import Account, Connector
 from syncbroker.sdk.guarded import Guarded
@@ -301,7 +302,7 @@ class Play:
         if not waiting:
             return
         review = waiting[step.n % len(waiting)]
-        offers = answer.offers(review)
+        offers = offers(review)
         if not offers:
             return
         choice = offers[step.n % len(offers)].name

@@ -104,15 +104,22 @@ def push_count(tx: Tx, run: int) -> int:
 
 def staged_pushes(tx: Tx, run: int, limit: int) -> Iterator[list[Row]]:
     """All staged writes of a run, `limit` at a time."""
-    mark, after = "?" if tx.sqlite else "%s", 0
+    after = 0
+    while rows := staged_rows(tx, run, after, limit):
+        yield rows
+        after = rows[-1].link
+
+
+def staged_rows(tx: Tx, run: int, after: int, limit: int) -> list[Row]:
+    """Staged writes of a run to links after a number, in their order."""
+    mark = "?" if tx.sqlite else "%s"
     sql = (
         "SELECT link FROM outbox WHERE state = 'staged' "  # noqa: S608  # marks
         f"AND run = {mark} AND link > {mark} ORDER BY link LIMIT {int(limit)}"
     )
-    while rows := tx.rows(sql, (run, after)):
-        numbers = [row[0] for row in rows]
-        yield list(queues.outbox_rows(tx, numbers).values())
-        after = numbers[-1]
+    numbers = [row[0] for row in tx.rows(sql, (run, after))]
+    found = queues.outbox_rows(tx, numbers)
+    return [found[n] for n in numbers]
 
 
 def send(tx: Tx, run: int, only: Sequence[int] | None = None) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
+
+DROPPED = b"!"
+"""What follows the fingerprint of an observation that a person dropped: polls pass it by, a sweep does not."""
 
 NUMBERS = 20_000
 """How many link numbers are compared at a time."""
@@ -40,6 +43,18 @@ def probe(tx: Tx, system: str, object_: str, external_ids: Sequence[str], ascend
 def _by_id(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> list[Any]:
     columns = ["external_id", "fingerprint", "n"]
     return tx.lookup(tables.fingerprints, columns, "external_id", external_ids, system=system, object=object_)
+
+
+def drop(tx: Tx, system: str, object_: str, marks: Mapping[str, bytes]) -> None:
+    """These observations (external id -> fingerprint) are not to be staged again by a poll."""
+    ids = sorted(marks)
+    numbers = {row[0]: row[2] for row in _by_id(tx, system, object_, ids)}
+    links = tx.lookup(tables.links, ["external_id", "n"], "external_id", ids, system=system, object=object_)
+    for external_id, n in sorted(links):
+        numbers.setdefault(external_id, n)
+    rows = [(system, object_, id_, marks[id_] + DROPPED, numbers.get(id_, 0)) for id_ in ids]
+    columns = ["system", "object", "external_id", "fingerprint", "n"]
+    tx.insert(tables.fingerprints, columns, rows, conflict="replace")
 
 
 def note(seen: bytearray, stored: Stored) -> None:

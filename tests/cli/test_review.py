@@ -149,3 +149,65 @@ def test_a_review_that_cannot_take_the_answer_of_all_alike_is_left_and_named(syn
 def test_all_alike_and_a_token_do_not_go_together(synced: World) -> None:
     ran = synced.run("review", "resolve", "1", "--choose", "crm", "--alike", "--seen", "abcd1234")
     assert (ran.code, "one review" in ran.err) == (2, True)
+
+
+# --------------------------------------------------------------------------------------- what a guard holds
+
+
+@pytest.fixture
+def held(world: World) -> World:
+    """The first load would create two people in billing; nobody may be created there."""
+    world.systems["marketing"].insert("people", {"email": "bob@x.example"})
+    world.systems["billing"].remove("people", "p000001")
+    file = world.mappings / "person.yaml"
+    file.write_text(file.read_text().replace("match:\n", "guard: {created: 0}\nmatch:\n"))
+    assert world.run("sync").code == 0
+    return world
+
+
+def guard_review(world: World) -> str:
+    (found,) = world.run("review", "list", "--kind", "guard", "--json").json
+    return str(found["number"])
+
+
+def test_held_writes_are_shown_with_numbers_limits_and_samples(held: World) -> None:
+    out = held.run("review", "show", guard_review(held)).out
+    assert lines(out, "limit", "2 records of billing people would be created; the limit is 0", "person.yaml:")
+    assert lines(out, "2 writes held")
+    assert lines(out, "billing:people:", "created", "email", "(empty)", "bob@x.example")
+    assert lines(out, "--choose approve", "send the writes")
+
+
+def test_status_and_the_decision_log_show_what_is_held(held: World) -> None:
+    status = held.run("status").out
+    assert lines(status, "push", "person", "2 writes", guard_review(held))
+    assert lines(status, "billing", "2 staged")
+    (run,) = held.run("status", "--json").json["held"]
+    assert (run["waits"], run["count"]) == ("pushes", 2)
+    decisions = held.run("decisions", "--kind", "run_held").out
+    assert lines(decisions, f"person, run {run['id']}", "by rules")
+    assert lines(decisions, "run_held", "the limit is 0")
+
+
+def test_a_held_first_load_is_told_by_the_summary_and_written_once_it_is_approved(held: World) -> None:
+    assert lines(held.run("sync").out, "held by a guard", "2 writes to billing")
+    assert held.run("review", "resolve", guard_review(held), "--choose", "approve").code == 0
+    held.run("sync")
+    assert [len(held.held(name)) for name in ("crm", "marketing", "billing")] == [2, 2, 2]
+
+
+def test_a_part_of_what_is_held_is_named_as_the_samples_are(held: World) -> None:
+    number = guard_review(held)
+    name = held.run("review", "show", number, "--json").json["body"]["samples"][0]["name"]
+    assert held.run("review", "resolve", number, "--choose", "approve", "--only", name).code == 0
+    held.run("sync")
+    assert len(held.held("billing")) == 1
+    ran = held.run("review", "resolve", guard_review(held), "--choose", "approve", "--only", "crm:people:no")
+    assert ran.code == 1
+    assert "nothing of crm:people:no is held by this run" in ran.err
+
+
+def test_only_a_guard_review_is_answered_in_part(synced: World) -> None:
+    ran = synced.run("review", "resolve", "1", "--choose", "crm", "--only", "crm:people:p000001")
+    assert ran.code == 1
+    assert "only what a guard holds" in ran.err

@@ -17,6 +17,7 @@ import pytest
 from syncbroker.core.fanout import in_step
 from syncbroker.core.state import NOTHING, UNSEEN, LinkState, Record
 from syncbroker.engine import Engine, answer, cycle, deliver
+from syncbroker.engine.offers import offers
 from syncbroker.engine.replay import replay
 from syncbroker.errors import SyncbrokerError
 from syncbroker.sdk.simulator import Edit, Fault
@@ -229,7 +230,7 @@ class Story:
             waiting = decisions.waiting(tx)
         if waiting:
             review = self.by.choice(waiting)
-            answer.answer(self.engine, review.id, self.by.choice(answer.offers(review)).name, "pat")
+            answer.answer(self.engine, review.id, self.by.choice(offers(review)).name, "pat")
 
     # ---- the end ----
 

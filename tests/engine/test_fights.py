@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from syncbroker.engine import answer, cycle, fights
+from syncbroker.engine.offers import offers
 from syncbroker.store import waits
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
@@ -103,7 +104,7 @@ def test_a_person_ends_a_fight_and_counting_starts_anew(any_world: Worlds, choic
     here = open_world(any_world)
     put_back(here, 4)
     (review,) = here.reviews()
-    assert [offer.name for offer in answer.offers(review)] == ["golden", "mkt"]
+    assert [offer.name for offer in offers(review)] == ["golden", "mkt"]
     answer.answer(here.engine, review.id, choice, "eve", value="Bonn")
     here.sync()
     assert [here.held("crm", "city"), here.held("mkt", "city")] == [[city], [city]]
@@ -135,7 +136,7 @@ def test_a_pause_ends_when_a_person_says_so(world: Worlds) -> None:
     put_back(here, 4, ids=here.ids("mkt")[: fights.MANY])
     put_back(here, 1, ids=here.ids("mkt")[fights.MANY :])
     (review,) = [one for one in here.reviews() if one.record_id is None]
-    assert [offer.name for offer in answer.offers(review)] == ["resume"]
+    assert [offer.name for offer in offers(review)] == ["resume"]
     answer.answer(here.engine, review.id, "resume", "eve")
     here.sync()
     assert here.held("mkt", "city")[fights.MANY :] == ["Riga", "Riga"]

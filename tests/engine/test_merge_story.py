@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from syncbroker.engine import Engine, answer, cycle, merge, unmerge
+from syncbroker.engine.offers import offers
 from syncbroker.store import decisions, records, tables
 from tests.support.rig import entity_text, rig
 from tests.support.stage import Stage
@@ -133,7 +134,7 @@ def answer_all(engine: Engine) -> set[str]:
     with engine.store.read() as tx:
         found = decisions.waiting(tx, kind="conflict")
     for review in found:
-        answer.answer(engine, review.id, answer.offers(review)[0].name, "kim")
+        answer.answer(engine, review.id, offers(review)[0].name, "kim")
     return {review.field for review in found}
 
 

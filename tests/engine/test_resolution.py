@@ -8,7 +8,8 @@ import pytest
 
 from syncbroker.engine import answer, cycle, deliver, ingest
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, queues
+from syncbroker.store import queues
+from syncbroker.store.decisions import token
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
 
@@ -409,8 +410,8 @@ def test_an_answer_to_older_candidates_is_refused(world: Worlds) -> None:
     here.edit("mkt", "p000001", city="Paris")
     here.sync()
     with pytest.raises(BadAnswer, match="changed since you looked"):
-        answer.answer(here.engine, looked.id, "mkt", "pat", seen=decisions.token(looked))
-    answer.answer(here.engine, looked.id, "mkt", "pat", seen=decisions.token(review_of(here)))
+        answer.answer(here.engine, looked.id, "mkt", "pat", seen=token(looked))
+    answer.answer(here.engine, looked.id, "mkt", "pat", seen=token(review_of(here)))
     here.sync()
     assert everywhere(here, "city") == ["Paris"] * 3
 

@@ -196,12 +196,25 @@ def test_links_and_match_rules_arrive(tmp_path: Path) -> None:
     )
 
 
-def test_a_guard_is_recorded(tmp_path: Path) -> None:
-    text = contact(
-        EMAIL, rest="guard: {changed: 10%, created: 500, emptied: 0.5%, deleted: 25}\nmatch: [{on: email}]"
+def test_a_guard_arrives_with_the_lines_of_its_limits(tmp_path: Path) -> None:
+    guard = "guard:\n  changed: 10%\n  created: 500\n  emptied: 0.5%\n  deleted: 25\n  collapse: 20\n  window: 30m"
+    found = (
+        check(tmp_path, contact(EMAIL, rest=f"{guard}\nmatch: [{{on: email}}]"))
+        .good.entities["contact"]
+        .guard
     )
-    assert check(tmp_path, text).good.entities["contact"].guard == Guard(
-        changed=0.1, created=500, emptied=0.005, deleted=25
+    first = found.lines["changed"]
+    assert found == Guard(
+        changed=0.1,
+        created=500,
+        emptied=0.005,
+        deleted=25,
+        collapse=20,
+        window=1_800_000_000,
+        lines={
+            name: first + n
+            for n, name in enumerate(["changed", "created", "emptied", "deleted", "collapse", "window"])
+        },
     )
 
 

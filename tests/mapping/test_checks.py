@@ -50,6 +50,11 @@ WRONG = [
         "'a' is tags, which identify nothing",
         "one value",
     ),
+    (
+        contact(EMAIL, rest="guard: {created: 5, window: ¦30s}\nmatch: [{on: email}]"),
+        "`window` is counted by the minute",
+        "1m or more",
+    ),
     (contact(EMAIL, rest="match: [¦{then: review}]"), "a match rule needs `on`", "{on: [email]}"),
     (
         contact(EMAIL, rest="match: [{similar: {¦email: 0.9}, then: review}]"),
@@ -145,7 +150,10 @@ def test_a_mistake_has_place_message_and_hint(tmp_path: Path, text: str, message
 
 
 WARNED = [
-    (contact(EMAIL, rest="¦guard: {created: 5}\nmatch: [{on: email}]"), "`guard` is not enforced yet"),
+    (
+        contact(EMAIL, rest="guard: {¦window: 2h}\nmatch: [{on: email}]"),
+        "`window` has no effect without a limit",
+    ),
     (
         contact("email: {type: email, ¦tie: review, systems: {crm: email}}"),
         "`tie` has no effect under the policy prefer",

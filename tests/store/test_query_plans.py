@@ -204,6 +204,27 @@ def remapped(world: Rig) -> None:
     world.remap((world.folder / "person.yaml").read_text().replace("policy: prefer", "policy: latest"))
 
 
+def guarded(world: Rig) -> None:
+    """A run that is held, one that joins it, one that is approved in part, webhooks, and writes that are held."""
+    text = (world.folder / "person.yaml").read_text()
+    limits = "guard: {changed: 0%, emptied: 0%, deleted: 0, collapse: 0, created: 0}\nmatch:\n"
+    world.remap(text.replace("match:\n", limits))
+    world.edit("crm", "p000001", name="Ann New")
+    world.edit("crm", "p000002", name="Bob New")
+    world.sync()
+    world.edit("crm", "p000002", name="Bob Newer")
+    world.sweep()
+    (review,) = [one for one in world.reviews() if one.kind == "guard"]
+    answer.answer(world.engine, review.id, "approve", "pat", only=["crm:people:p000001"])
+    world.systems["billing"].insert("people", {"email": "eve@x.example"})
+    world.sync()
+    delivered(world)
+    for one in world.reviews():
+        if one.kind == "guard":
+            answer.answer(world.engine, one.id, "approve", "pat")
+    world.sync()
+
+
 def lifted(world: Rig) -> None:
     answer.lift(world.engine, "crm", "people", "p000001", "pat")
 
@@ -248,6 +269,7 @@ COMMANDS: dict[str, Command] = {
     "undo": undone,
     "recover": recovered,
     "a mapping change": remapped,
+    "guards": guarded,
     "lift": lifted,
     "merge and unmerge": merged,
     "a shared key": collided,

@@ -68,7 +68,12 @@ def decisions(
         for decision, one in steps:
             if decision.id != last:
                 record_ = f"{decision.entity}:{decision.record_id}"
-                say(to, f"{decision.id:>6}  {local(one.at)}  {record_}  by {plain(decision.actor)}", "bold")
+                run_ = f", run {decision.run}" if decision.run else ""
+                say(
+                    to,
+                    f"{decision.id:>6}  {local(one.at)}  {record_}  by {plain(decision.actor)}{run_}",
+                    "bold",
+                )
                 last = decision.id
             say(to, _line(one, members_of(plans.get(decision.entity), one.field)))
     if not steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -304,6 +305,14 @@ def test_a_field_that_the_mapping_no_longer_has_is_left(world: Worlds) -> None:
     run = edited(there, city="Oslo")
     there.remap((there.folder / "person.yaml").read_text().replace(CITY, EMAIL))
     assert left(undone(there, run)) == [("city", "the mapping no longer has it")]
+
+
+def test_an_entity_that_the_mapping_no_longer_has_is_left(world: Worlds) -> None:
+    there = started(world)
+    run = edited(there, city="Oslo")
+    unmapped = replace(there.engine, plans={})
+    assert left(undo.plan(unmapped, Scope(run=run))) == [("city", "the mapping no longer has it")]
+    assert left(undo.undo_run(unmapped, run, "Kim")) == [("city", "the mapping no longer has it")]
 
 
 def test_a_value_that_the_mapping_no_longer_allows_is_left(world: Worlds) -> None:

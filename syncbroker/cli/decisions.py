@@ -67,9 +67,15 @@ def decisions(
         last = 0
         for decision, one in steps:
             if decision.id != last:
-                of_record = decision.record_id  # a run that a guard held is no record's
-                record_ = f"{decision.entity}" + (f":{of_record}" if of_record else f", run {decision.run}")
-                say(to, f"{decision.id:>6}  {local(one.at)}  {record_}  by {plain(decision.actor)}", "bold")
+                of_record = (
+                    f":{decision.record_id}" if decision.record_id else ""
+                )  # a held run is no record's
+                run_ = f", run {decision.run}" if decision.run else ""
+                say(
+                    to,
+                    f"{decision.id:>6}  {local(one.at)}  {decision.entity}{of_record}  by {plain(decision.actor)}{run_}",
+                    "bold",
+                )
                 last = decision.id
             say(to, _line(one, members_of(plans.get(decision.entity), one.field)))
     if not steps:

@@ -29,7 +29,7 @@ def explain(
     ],
     field: Annotated[str | None, typer.Argument(metavar="[FIELD]", help="Only this field, in full.")] = None,
     as_of: Annotated[
-        str, typer.Option(metavar="TIME", help="As it was then: 2h ago, 3d ago, or at an ISO time.")
+        str, typer.Option(metavar="TIME", help="As it was then: 2h, 3d (so long ago), or an ISO time.")
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -175,7 +175,8 @@ def _show_decided(to: Console, found: Explanation, one: FieldView, step: Step) -
         to,
         f"  rule  {step.policy}{authority}, {step.place} (mapping {step.mapping}{_not_active(found, step)})",
     )
-    say(to, f"  why   {step.kind}: {step.why} (decision {step.decision} by {step.actor}, {local(step.at)})")
+    number = f"decision {step.decision}" + (f" of run {step.run}" if step.run else "")
+    say(to, f"  why   {step.kind}: {step.why} ({number} by {plain(step.actor)}, {local(step.at)})")
 
 
 def _not_active(found: Explanation, step: Step) -> str:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncbroker.engine import Engine
+    from syncbroker.engine.retrace import Left
     from syncbroker.engine.scope import Scope
-    from syncbroker.engine.undo import Left, Undone
+    from syncbroker.engine.undo import Undone
 
 SHOWN = 20
 """How many values and reasons are shown one by one; `--json` lists more."""

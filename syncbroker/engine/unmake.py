@@ -150,14 +150,15 @@ def _kept(tx: Tx, one: Kept, link: LinkState | None, record_id: str | None, poli
 
 def _edited(tx: Tx, one: Kept) -> int:
     """The newest decision about an edit that was made in the record since, 0 when there is none."""
-    for decision in decisions.history(tx, one.record_id):
+    page = decisions.history(tx, one.record_id, limit=CHUNK)
+    for decision in page:
         if decision.at < one.at:
-            break
+            return 0
         for outcome in decision.outcomes:
             q = outcome.question
             if outcome.link == one.link and outcome.kind != "undone" and q is not None and q.seen_before:
                 return decision.id
-    return 0
+    return page[-1].id if len(page) == CHUNK else 0  # so much since that nobody can say it was left alone
 
 
 def unmake(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from syncbroker.engine import answer, cycle, undo
+from syncbroker.engine import answer, cycle, find, undo
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.replay import replay
 from syncbroker.engine.scope import Scope
 from syncbroker.engine.undo import Undone
 from syncbroker.errors import Missing
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import decisions, runs
+from syncbroker.store import decisions, runs, tables
 from tests.engine.conftest import Worlds
+from tests.engine.test_identity import FIRM, WORKS
 from tests.support.rig import Rig
 from tests.support.stage import Death, Killed, dying
 
@@ -176,6 +179,23 @@ def test_a_write_that_was_still_owed_is_withdrawn(world: Worlds) -> None:
     assert [entry for entry in there.systems["mkt"].log[before:] if entry.write] == []
 
 
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("kind", ["drop_answer", "drop_request"])
+def test_a_write_that_is_in_doubt_while_it_is_undone_comes_to_the_same_end(
+    world: Worlds, people: Any, conditional: bool, kind: Any
+) -> None:
+    people(conditional=conditional)
+    there = started(world)
+    there.systems["mkt"].faults.append(Fault(operation="people.write", kind=kind))
+    run = edited(there, city="Oslo")
+    undo.undo_run(there.engine, run, "Kim")
+    for _ in range(3):
+        there.clock.pass_(400)
+        there.sync()
+    assert cities(there) == everywhere("Riga", "Bonn")
+    assert there.quiet() == AT_REST
+
+
 # ---- the system whose edit is undone ----
 
 
@@ -285,6 +305,14 @@ def test_a_field_that_the_mapping_no_longer_has_is_left(world: Worlds) -> None:
     run = edited(there, city="Oslo")
     there.remap((there.folder / "person.yaml").read_text().replace(CITY, EMAIL))
     assert left(undone(there, run)) == [("city", "the mapping no longer has it")]
+
+
+def test_an_entity_that_the_mapping_no_longer_has_is_left(world: Worlds) -> None:
+    there = started(world)
+    run = edited(there, city="Oslo")
+    unmapped = replace(there.engine, plans={})
+    assert left(undo.plan(unmapped, Scope(run=run))) == [("city", "the mapping no longer has it")]
+    assert left(undo.undo_run(unmapped, run, "Kim")) == [("city", "the mapping no longer has it")]
 
 
 def test_a_value_that_the_mapping_no_longer_allows_is_left(world: Worlds) -> None:
@@ -421,11 +449,50 @@ def test_a_long_list_is_cut_and_counted(world: Worlds, monkeypatch: pytest.Monke
     assert (done.values, len(done.reverted)) == (2, 1)
 
 
+def test_the_same_undo_by_two_people_at_once_is_done_once(world: Worlds) -> None:
+    there = started(world)
+    run = edited(there, city="Oslo")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda who: undo.undo_run(there.engine, run, who), ["Kim", "Pat"]))
+    assert sorted(one.values for one in done) == [0, 1]
+    assert len(there.outcomes("undone")) == 1
+
+
 def test_an_undoing_is_no_decision_of_a_rule_when_it_is_replayed(world: Worlds) -> None:
     there = started(world)
     undone(there, edited(there, city="Oslo"))
     done = replay(there.engine)
     assert (done.difference, done.without_rule["undone by a person"]) == (None, 1)
+
+
+def referring(world: Worlds) -> tuple[Rig, int]:
+    """A run pointed Ann in crm to another firm."""
+    firms = [{"name": "Acme"}, {"name": "Zoo"}]
+    there = world(
+        WORKS,
+        {"crm": [ANN | {"firm": "f000001"}], "mkt": [ANN]},
+        more={"firm.yaml": FIRM.replace("CREATE", "never")},
+        firms={"crm": firms, "mkt": firms},
+    )
+    for _ in range(4):
+        there.sync()
+        there.clock.pass_(20)
+    return there, edited(there, firm="f000002")
+
+
+def test_a_reference_goes_back(any_world: Worlds) -> None:
+    world, run = referring(any_world)
+    assert world.held("mkt", "firm") == ["f000002"]
+    undone(world, run)
+    assert world.held("mkt", "firm") == world.held("crm", "firm") == ["f000001"]
+
+
+def test_a_reference_to_a_record_that_is_gone_is_left(any_world: Worlds) -> None:
+    world, run = referring(any_world)
+    (acme,) = find.find(world.engine, "firm", "Acme")
+    with world.engine.store.write() as tx:
+        tx.delete(tables.records, ["id"], [(acme,)])
+    assert left(undo.plan(world.engine, Scope(run=run))) == [("firm", "it refers to a record that is gone")]
 
 
 def test_a_scope_that_names_nothing_holds_nothing(world: Worlds) -> None:

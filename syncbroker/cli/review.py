@@ -142,13 +142,16 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Answer a question. The answer is a decision under the person's name; what it owes is written by serve or sync."""
+    from syncbroker.engine import cycle
     from syncbroker.engine.answer import answer
 
     if bool(choose) == (value is not None):
         raise typer.BadParameter("give either --choose OFFER or --value VALUE")
     name = person or _user()
     with opened() as engine:
-        _review(engine, number)
+        asked = _review(engine, number)
+        if asked.kind == "merge":
+            cycle.settle_writes(engine, asked.body["records"])
         decision = answer(engine, number, choose or "value", name, value=value, seen=seen)
     if as_json:
         print_json({"review": number, "decision": decision, "person": name})

@@ -158,6 +158,7 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Answer a question. The answer is a decision under the person's name; what it owes is written by serve or sync."""
+    from syncbroker.engine import cycle
     from syncbroker.engine.answer import answer, answer_alike
 
     if alike and seen:
@@ -166,7 +167,9 @@ def resolve(
         raise typer.BadParameter("give either --choose OFFER or --value VALUE")
     name = person or _user()
     with opened() as engine:
-        _review(engine, number)
+        asked = _review(engine, number)
+        if asked.kind == "merge":
+            cycle.settle_writes(engine, asked.body["records"])
         if alike:
             done = answer_alike(engine, number, choose or "value", name, value=value)
             _show_alike(done, name, as_json=as_json)

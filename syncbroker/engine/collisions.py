@@ -16,6 +16,9 @@ from syncbroker.store.decisions import Cause, Outcome, Review
 PROPOSED = 5
 """How many other records one new key of a record is compared with at most."""
 
+EVIDENCE = 50
+"""How much of what speaks for a merge is remembered, the newest of it."""
+
 
 def propose(ws: Workspace) -> None:
     """Ask about every pair that this transaction brought together."""
@@ -87,7 +90,7 @@ def _ask(ws: Workspace, pair: tuple[str, str], found: list[Collision], known: Re
         open_ = known.closed is None and not ws.is_closing(known.id)
         if not fresh and (open_ or known.body.get("kept")):
             return
-        body["evidence"] = [*seen, *fresh]
+        body["evidence"] = [*seen, *fresh][-EVIDENCE:]
         number = known.id if open_ else 0
     ws.load(pair)
     if not all(id_ in ws.records for id_ in pair):

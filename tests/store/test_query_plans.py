@@ -230,12 +230,12 @@ def lifted(world: Rig) -> None:
 
 
 def merged(world: Rig) -> None:
-    one, other = world.records()[:2]
-    plan = merge.merge(world.engine, one.id, other.id, "pat", only_plan=True)
+    one, other = (find.find(world.engine, "person", f"crm:p00000{n}")[0] for n in (1, 2))
+    plan = merge.merge(world.engine, one, other, "pat", only_plan=True)
     number = merge.merge(world.engine, plan.survivor, plan.absorbed, "pat").merge
-    find.find(world.engine, "person", other.id)
-    explain.explain(world.engine, one.id)
-    unmerge.find_merge(world.engine, other.id)
+    find.find(world.engine, "person", other)
+    explain.explain(world.engine, one)
+    unmerge.find_merge(world.engine, other)
     unmerge.unmerge(world.engine, number, "pat")
 
 

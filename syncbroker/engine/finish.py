@@ -11,6 +11,6 @@ def finish(ws: Workspace) -> dict[str, int]:
     ws.step()
     owing.derive(ws)
     kinds = ws.write()
-    held.count_pushes(ws.tx, ws.held)
+    held.count_waiting(ws.tx, ws.held)
     waking.wake(ws)
     return kinds

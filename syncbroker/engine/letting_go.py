@@ -52,20 +52,26 @@ def prepare(engine: Engine, number: int, choice: str, person: str, seen: str, on
         if seen and seen != token(review):
             return  # refused by whoever takes the answer
         decisions.renew_reviews(tx, {number: {**review.body, "dropping": person}})
-        before = guards.push_count(tx, run.id)
     asked = {name: one for name, one in review.body.items() if name != "dropping"}
     try:
-        _undo_run(engine, run.id, person)
-        with engine.store.read() as tx:
-            if before and guards.push_count(tx, run.id) == before:
-                raise BadAnswer(
-                    f"what run {run.id} owes does not follow from decisions of its own",
-                    hint="it follows from the mapping: change that, or approve a part with --only",
-                )
+        _undo(engine, run.id, person)
     except BadAnswer:
         with engine.store.write() as tx:
             decisions.renew_reviews(tx, {number: asked})
         raise
+
+
+def _undo(engine: Engine, run: int, person: str) -> None:
+    with engine.store.read() as tx:
+        before = guards.push_count(tx, run)
+    _undo_run(engine, run, person)
+    with engine.store.read() as tx:
+        after = guards.push_count(tx, run)
+    if before and after == before:
+        raise BadAnswer(
+            f"what run {run} owes does not follow from decisions of its own",
+            hint="it follows from the mapping: change that, or approve a part with --only",
+        )
 
 
 def answer(ws: Workspace, review: Review, choice: str, only: object) -> None:

@@ -11,7 +11,7 @@ from syncbroker.cli.output import Json, console, many, print_json, print_table, 
 from syncbroker.cli.words import FLOWS
 
 if TYPE_CHECKING:
-    from syncbroker.core.mapping import EntityRules, FieldLink, FieldRule, Mapping, Schedule
+    from syncbroker.core.mapping import EntityRules, FieldLink, FieldRule, Guard, Mapping, Schedule
     from syncbroker.errors import Problem
 
 
@@ -93,6 +93,11 @@ def _described(rules: Mapping, warnings: list[Problem]) -> dict[str, Any]:
             entity.name: {
                 "file": entity.file,
                 "links": {name: link.object for name, link in entity.links.items()},
+                "guard": {
+                    name: limit
+                    for name in ("changed", "emptied", "deleted", "collapse", "created")
+                    if (limit := getattr(entity.guard, name)) is not None
+                },
                 "fields": {
                     field.name: {
                         "type": field.type,
@@ -153,6 +158,7 @@ def _show_entity(entity: EntityRules) -> None:
         for rule in entity.match
     )
     say(to, f"\n{entity.name}  {entity.file}\n  links  {links}\n  match  {match or 'never'}")
+    say(to, f"  guard  {_limits(entity.guard) or 'none: no run is held'}")
     print_table(
         to,
         ["  field", "type", "who decides", "systems (--> read, <-- written)", "line"],
@@ -168,6 +174,15 @@ def _show_entity(entity: EntityRules) -> None:
         ],
         right=["line"],
     )
+
+
+def _limits(guard: Guard) -> str:
+    """For example "changed 10%, deleted 25"."""
+    shares = {"changed": guard.changed, "emptied": guard.emptied}
+    counted = {"deleted": guard.deleted, "collapse": guard.collapse, "created": guard.created}
+    said = [f"{name} {share * 100:g}%" for name, share in shares.items() if share is not None]
+    said += [f"{name} {limit}" for name, limit in counted.items() if limit is not None]
+    return ", ".join(said)
 
 
 def _every(plan: Schedule | None) -> str:

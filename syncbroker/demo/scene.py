@@ -283,7 +283,7 @@ class Scene:
                 **{
                     f"{state} writes to {system}": count
                     for (system, state), count in queues.outbox_counts(tx).items()
-                    if state not in ("waiting", "refused")
+                    if state not in ("waiting", "refused", "staged")
                 },
             }
         return {what: count for what, count in left.items() if count}

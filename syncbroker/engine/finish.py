@@ -17,6 +17,6 @@ def finish(ws: Workspace) -> dict[str, int]:
     owing.derive(ws)
     ledger.close(ws)
     kinds = ws.write()
-    held.count_pushes(ws.tx, ws.held)
+    held.count_waiting(ws.tx, ws.held)
     waking.wake(ws)
     return kinds

@@ -186,8 +186,8 @@ def count(tx: Tx, run: Run) -> None:
     decisions.renew_reviews(tx, {review.id: {**review.body, "count": many}})
 
 
-def count_pushes(tx: Tx, numbers: Iterable[int]) -> None:
-    """Pushes were added to these held runs."""
+def count_waiting(tx: Tx, numbers: Iterable[int]) -> None:
+    """Something was added to these held runs."""
     for number in sorted(numbers):
         run = runs.get(tx, number)
         if run is not None:

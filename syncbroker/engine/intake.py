@@ -30,6 +30,7 @@ def gate(
     Returns the run that is to be decided (another one, if it joined that), and whether it may be now.
     """
     with engine.store.write() as tx:
+        _alone(tx, source)
         waiting = held.readings(tx, source)
         if waiting is None and not _can_trip(tx, source, counts["changed"]):
             runs.move(tx, number, "released", counts)
@@ -40,6 +41,7 @@ def gate(
     with engine.store.read() as tx:
         found = measure.staged(engine, tx, source, number)
     with engine.store.write() as tx:
+        _alone(tx, source)
         run = runs.get(tx, number)
         if run is None or run.state not in ("reading", "held"):  # a person has answered meanwhile
             return number, False
@@ -48,10 +50,21 @@ def gate(
         if not found.limits:
             runs.move(tx, number, "released", counts)
             return number, True
+        waiting = held.readings(tx, source)
+        if waiting is not None:  # another process, or a webhook, was quicker
+            _join(tx, waiting, number, counts, reading, engine.now())
+            held.count_waiting(tx, [waiting.id])
+            return waiting.id, False
         held.hold(engine, tx, replace(run, counts=dict(counts)), reading, found)
         runs.count(tx, {("guard_held", source.system, source.object): counts["changed"]})
         _read_at(tx, source, reading, engine.now())
         return number, False
+
+
+def _alone(tx: Tx, source: Source) -> None:
+    """Of each object one run waits at most, whoever holds it."""
+    if measure.guarded(source):
+        tx.serialise(f"guard {source.system} {source.object}")
 
 
 def _can_trip(tx: Tx, source: Source, changed: int) -> bool:
@@ -120,6 +133,7 @@ def admit(engine: Engine, tx: Tx, source: Source, sightings: Sequence[Sighting])
     if not measure.guarded(source):
         queues.stage(tx, LIVE, source.system, source.object, sightings)
         return
+    _alone(tx, source)
     scale = Scale(engine, source)
     moving = scale.weigh(tx, _news(tx, source, sightings))
     waiting = held.readings(tx, source)

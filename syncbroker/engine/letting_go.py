@@ -2,7 +2,7 @@
 
 Of held observations, what is approved is decided like any other run, and its pushes are guarded in turn. What is
 dropped is forgotten: the cursor moves past it, and what still differs is found by the next sweep. Of held pushes, what
-is approved is due at once; to drop them, the run's decisions are undone, and then nothing is owed any more.
+is approved is due at once; to drop them, the run's decisions are undone. What is owed all the same waits on.
 
 An answer may name a part (`only`). It closes the review, and the rest waits with a review of its own.
 """
@@ -101,12 +101,26 @@ def prepare(engine: Engine, number: int, choice: str, person: str, seen: str, on
         if seen and seen != token(review):
             return  # refused by whoever takes the answer
         decisions.renew_reviews(tx, {number: {**review.body, "dropping": person}})
+    asked = {name: one for name, one in review.body.items() if name != "dropping"}
     try:
-        _undo_run(engine, run.id, person)
+        _undo(engine, run.id, person)
     except BadAnswer:
         with engine.store.write() as tx:
-            decisions.renew_reviews(tx, {number: review.body})
+            decisions.renew_reviews(tx, {number: asked})
         raise
+
+
+def _undo(engine: Engine, run: int, person: str) -> None:
+    with engine.store.read() as tx:
+        before = guards.push_count(tx, run)
+    _undo_run(engine, run, person)
+    with engine.store.read() as tx:
+        after = guards.push_count(tx, run)
+    if before and after == before:
+        raise BadAnswer(
+            f"what run {run} owes does not follow from decisions of its own",
+            hint="it follows from the mapping: change that, or approve a part with --only",
+        )
 
 
 def answer(ws: Workspace, review: Review, choice: str, only: object) -> None:
@@ -118,7 +132,7 @@ def answer(ws: Workspace, review: Review, choice: str, only: object) -> None:
     if dropping and choice != "drop":
         raise BadAnswer(f"{dropping} is dropping it", hint=f"see: syncbroker review show {review.id}")
     if run.held is not None and run.held.waits == "pushes":
-        many, rest = _pushes(ws, run, review, names)
+        many, rest = _pushes(ws, run, review, choice, names)
     elif choice == "approve":
         many, rest = _approve(ws, run, review, names)
     else:
@@ -252,17 +266,20 @@ def _refuse_unknown(names: list[str]) -> None:
 # -------------------------------------------------------------------------------------------------- pushes
 
 
-def _pushes(ws: Workspace, run: Run, review: Review, names: list[str]) -> tuple[int, int]:
-    """Let staged pushes go. After an undo, those that are left are owed by somebody's later edit."""
+def _pushes(ws: Workspace, run: Run, review: Review, choice: str, names: list[str]) -> tuple[int, int]:
+    """(how many are settled, how many wait on). What an undo has left is owed for other reasons, and waits on."""
     tx = ws.tx
-    only = _links(tx, run, names) if names else None
-    many = guards.send(tx, run.id, only)
-    rest = guards.push_count(tx, run.id)
+    if choice == "approve":
+        many = guards.send(tx, run.id, _links(tx, run, names) if names else None)
+        rest = guards.push_count(tx, run.id)
+    else:
+        rest = guards.push_count(tx, run.id)
+        many = int(review.body["count"]) - rest
     if rest:
         _rest(ws, run)
     else:
         runs.move(tx, run.id, "done", run.counts, ended=run.ended)
-    return int(review.body["count"]) if review.body.get("dropping") else many, rest
+    return many, rest
 
 
 def _links(tx: Tx, run: Run, names: list[str]) -> list[int]:

@@ -15,6 +15,17 @@ def test_right_files_are_summed_up_with_who_decides(world: World) -> None:
     assert lines(ran.out, "email", "marketing > crm; other edits are put back", "billing <--")
 
 
+def test_the_limits_of_a_guard_are_shown_and_that_there_are_none(world: World) -> None:
+    assert lines(world.run("check").out, "guard  none: no run is held")
+    path = world.mappings / "person.yaml"
+    path.write_text(path.read_text().replace("match:\n", "guard: {changed: 2.5%, created: 500}\nmatch:\n"))
+    assert lines(world.run("check").out, "guard  changed 2.5%, created 500")
+    assert world.run("check", "--json").json["entities"]["person"]["guard"] == {
+        "changed": 0.025,
+        "created": 500,
+    }
+
+
 def test_check_needs_no_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCBROKER_DATABASE_URL", "sqlite:////no/such/folder/store.db")
     assert world.run("check").code == 0

@@ -105,7 +105,9 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
     name = f"{result.source.system} {result.source.object}"
     summary.seen[result.source.system] += result.seen
     summary.changed[result.source.system] += result.changed
-    decided = decide.decide(engine, result.run, partial(watch, "decide", name))
+    decided = decide.Decided()
+    if result.changed:
+        decided = decide.decide(engine, result.run, partial(watch, "decide", name))
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
     ingest.finish(engine, result, dict(decided.kinds))

@@ -244,7 +244,7 @@ class Simulated:
             self._note(object, one, values, row, made=False, how=how)
             return Receipt(key=one.key, status="refused", message="another record has this value")
         dropped = not how and world.strikes("write_dropped", self.system)
-        self._note(object, one, values, row, made=not dropped, how=how)
+        self._note(object, one, values, row, made=not dropped, how="dropped" if dropped else how)
         if dropped:
             shown = State(row.now.at, row.now.stamp, {**row.now.fields, **values}, "ours", row.now.consent)
             item = self._item(here, row, shown) if here.spec.shows else None

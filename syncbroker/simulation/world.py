@@ -75,7 +75,7 @@ class Wrote:
     values: Mapping[str, Any]
     based: Micros
     made: bool
-    how: Literal["", "late", "stale", "exists", "missing"] = ""
+    how: Literal["", "late", "dropped", "stale", "exists", "missing"] = ""
 
 
 @dataclass

@@ -36,7 +36,7 @@ class Simulated:
         self.here: dict[str, Collection] = here
         self.objects = {name: made.spec for name, made in here.items()}
         self.traits = world.traits[self.system]
-        self._jobs: dict[str, tuple[Micros, str, list[Write]]] = {}
+        self._jobs: dict[str, list[Receipt] | None] = {}
 
     # ---- every call ----
 
@@ -198,10 +198,7 @@ class Simulated:
             world.after(90_000_000, lambda: [self._take(object, one, how="late") for one in kept] and None)
             raise OutcomeUnknown("no answer", system=self.system)
         if self.traits.jobs and op != "delete" and here.spec.batch.get(op, 1) > 1:
-            job = f"j{len(self._jobs)}"
-            self._jobs[job] = (world.clock.at + 3_000_000, object, list(writes))
-            self._answer("write")
-            return [Receipt(key=one.key, status="pending", job=job) for one in writes]
+            return self._start(object, writes)
         half = len(writes) > 1 and world.strikes("batch_half", self.system)
         made = writes[: len(writes) // 2] if half else writes
         receipts = [self._take(object, one) for one in made]
@@ -210,15 +207,23 @@ class Simulated:
         self._answer("write")
         return receipts
 
+    def _start(self, object: str, writes: Sequence[Write]) -> list[Receipt]:
+        """A job, whose writes are made after a while."""
+        job, kept = f"j{len(self._jobs)}", list(writes)
+        self._jobs[job] = None
+
+        def work() -> None:
+            self._jobs[job] = [self._take(object, one) for one in kept]
+
+        self.world.after(3_000_000, work)
+        self._answer("write")
+        return [Receipt(key=one.key, status="pending", job=job) for one in writes]
+
     def job(
         self, object: str, job: str, writes: Sequence[Write], paths: Sequence[str]
     ) -> list[Receipt] | None:
         self._request("job")
-        due, _, kept = self._jobs[job]
-        if due > self.world.clock.at:
-            return None
-        receipts = [self._take(object, one) for one in kept]
-        self._jobs[job] = (due, object, [])
+        receipts = self._jobs[job]
         self._answer("job")
         return receipts
 

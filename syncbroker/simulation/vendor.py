@@ -15,7 +15,7 @@ from syncbroker.errors import BadDelivery, OutcomeUnknown, RateLimited, Refused,
 from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
 from syncbroker.sdk.paths import nested
 from syncbroker.simulation.systems import Collection, Row, State, plain
-from syncbroker.simulation.world import CALL, World, Wrote
+from syncbroker.simulation.world import CALL, Heard, World, Wrote
 
 Seam = Callable[[str], None]
 """Called before every request and after every answer: where a process may die."""
@@ -315,6 +315,8 @@ class Simulated:
             raise BadDelivery("no JSON", status=400, system=self.system) from error
         item = None
         if "fields" in told:
+            heard = Heard(self.world.clock.at, self.system, told["object"], told["uid"], told["stamp"], told["fields"])
+            self.world.heard.append(heard)
             item = Item(
                 id=told["id"],
                 fields=nested(told["fields"]),

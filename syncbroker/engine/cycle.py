@@ -126,7 +126,9 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
     if result.held:
         summary.held[name] += result.changed
         return
-    decided = decide.decide(engine, result.run, partial(watch, "decide", name), stages=True)
+    decided = decide.Decided()
+    if result.changed:
+        decided = decide.decide(engine, result.run, partial(watch, "decide", name), stages=True)
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)
     ingest.finish(engine, result, dict(decided.kinds))

@@ -12,13 +12,14 @@ a create is looked for before it is made, and never repeated blindly.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
+from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, doubt, held, ingest, settle
 from syncbroker.engine.finish import finish
@@ -140,10 +141,31 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
         ws.load([record_id for _, record_id, _ in homes.values() if record_id])
         moved = records.link_states(tx, [n for n in homes if n not in ws.home])  # merged while we waited
         ws.load([record_id for _, record_id, _ in moved.values() if record_id])
+        rows = _looked_at(ws, rows, homes)
         externals = _externals(ws, system, rows)
         claims = [one for row in rows if (one := _claim(ws, row, externals)) is not None]
         finish(ws)
         return claims
+
+
+def _looked_at(
+    ws: Workspace, rows: list[Row], homes: Mapping[int, tuple[LinkState, str | None, str]]
+) -> list[Row]:
+    """Without those whose record was seen since: what waited for one write is decided before the next one, which would
+    make an edit that the first one removed look older than it is."""
+    by_object: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        link = homes[row.link][0] if row.link in homes else None
+        if link is not None and link.external_id is not None:
+            by_object.setdefault((row.system, row.object), []).append(link.external_id)
+    waiting = {
+        (*key, id_) for key, ids in by_object.items() for id_ in queues.unjudged(ws.tx, *key, ids, ws.now)
+    }
+    return [
+        row
+        for row in rows
+        if row.link not in homes or (row.system, row.object, homes[row.link][0].external_id) not in waiting
+    ]
 
 
 def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:

@@ -112,7 +112,8 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
 
 
 def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
-    """Look for what may have been created; only what is certainly not there becomes due again."""
+    """Look for what may have been created. What is not there may still come to be: it becomes due again, to be looked
+    for once more and then created, when no request can arrive any longer."""
     for one in batch:
         found = settle.find(engine, one, doubtful=True)
         with engine.store.write() as tx:
@@ -127,7 +128,7 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                     ws, one, f"no answer came, and {where} cannot be asked whether it has the record"
                 )
             else:
-                settle.release(ws, one, due=ws.now + int(one.source.spec.lag * 1_000_000))
+                settle.release(ws, one, due=ws.now + max(REQUEST_LIFE, int(one.source.spec.lag * 1_000_000)))
             settle.closed(ws, [one])
     return len(batch)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
 
 from syncbroker.core.types import Type
 from syncbroker.simulation.people import Cast
@@ -56,18 +55,16 @@ def asks(play: Play) -> bool:
 
 
 def held(play: Play) -> dict[tuple[str, str], list[str]]:
-    """What the systems hold, without ids."""
+    """What the systems hold, a line for each field, without ids."""
     found: dict[tuple[str, str], list[str]] = {}
     for (system, object_), here in play.world.collections.items():
-        shown = []
+        shown: list[str] = []
         for row in here.rows.values():
-            fields: dict[str, Any] = {}
             for slot in play.stage.slots[system, object_]:
                 raw = row.now.fields.get(slot.link.path)
                 if slot.rule.type is Type.REFERENCE and raw is not None:
                     raw = _whom(play, system, str(raw))
-                fields[slot.link.path] = slot.read(raw)
-            shown.append(f"about {row.who}: {sorted(fields.items())}")
+                shown.append(f"{slot.link.path} of {row.who} {slot.read(raw)!r}")
         found[system, object_] = sorted(shown)
     return found
 
@@ -81,4 +78,4 @@ def _unlike(a: dict[tuple[str, str], list[str]], b: dict[tuple[str, str], list[s
     for key, rows in a.items():
         if rows != b[key]:
             lost, new = [r for r in rows if r not in b[key]], [r for r in b[key] if r not in rows]
-            yield f"{' '.join(key)}: {lost or 'one less'} became {new or 'nothing'}"
+            yield f"{' '.join(key)}: {', '.join(lost) or 'nothing'} became {', '.join(new) or 'nothing'}"

@@ -82,12 +82,11 @@ class Answered:
 
 @dataclass
 class Quiet:
-    """What one more full sync and sweep of a world at rest did."""
+    """What the last full sync and sweep of a world at rest still did."""
 
     writes: int = 0
     decisions: int = 0
     reviews: int = 0
-    settled: bool = True
 
 
 @dataclass
@@ -118,7 +117,7 @@ class Play:
         self.store.seam = lambda _: None
         self.store.empty()
         self.engine = self._born()
-        cycle.activate(self.engine)
+        self._alive(lambda: cycle.activate(self.engine))
 
     # ---- processes ----
 
@@ -302,10 +301,10 @@ class Play:
         if not waiting:
             return
         review = waiting[step.n % len(waiting)]
-        offers = offers(review)
-        if not offers:
+        offered = offers(review)
+        if not offered:
             return
-        choice = offers[step.n % len(offers)].name
+        choice = offered[step.n % len(offered)].name
 
         def work() -> None:
             try:
@@ -330,20 +329,15 @@ class Play:
         cycle.recover(self.engine)
         self._listen()
         for _ in range(ROUNDS):
-            if not self._round():
-                break
-        else:
-            self.quiet.settled = False
-        before = self._state()
-        self._round()
-        after = self._state()
-        self.quiet.writes, self.quiet.decisions, self.quiet.reviews = (
-            b - a for a, b in zip(before, after, strict=True)
-        )
+            before = self._state()
+            self._round()
+            moved = [b - a for a, b in zip(before, self._state(), strict=True)]
+            if not any(moved) and not world.told:
+                return
+        self.quiet = Quiet(*moved)
 
-    def _round(self) -> bool:
-        """One full sync and sweep; whether anything moved."""
-        before = self._state()
+    def _round(self) -> None:
+        """One full sync and sweep, with the webhooks that they cause."""
         self.world.pass_(10 * MINUTE)
         cycle.sync(self.engine)
         self.world.pass_(MINUTE)
@@ -351,7 +345,6 @@ class Play:
         self.world.pass_(MINUTE)
         if self.world.told:
             self._listen()
-        return self._state() != before or bool(self.world.told)
 
     def _state(self) -> tuple[int, int, int]:
         with self.store.read() as tx:

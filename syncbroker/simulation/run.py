@@ -18,7 +18,7 @@ from syncbroker.simulation.play import FragileStore, Play
 from syncbroker.simulation.script import Step, write_script
 from syncbroker.simulation.shrink import shrink
 
-CRASH_EVERY, CRASH_POINTS = 8, 3
+CRASH_EVERY, CRASH_POINTS = 20, 3
 """Of every so many seeds one is told again with a death at so many of its seams."""
 
 SHOWN = 20

@@ -87,7 +87,7 @@ class _Writer:
         self.strikes = [name for name in self.strikes if name != "edit_meanwhile"]
         self.faults = faults
         # some worlds are calm, some are not: too much noise at once hides what a single fault does
-        self.trouble = self.by.choice((0.0, 0.1, 0.25, 0.5)) if faults else 0.0
+        self.trouble = self.by.choice((0.0, 0.2, 0.5, 0.9)) if faults else 0.0
         self.favourite = self._slot()
 
     def write(self, length: tuple[int, int]) -> list[Step]:
@@ -160,7 +160,8 @@ class _Writer:
 
     def _trouble(self) -> Sequence[Step]:
         by = self.by
-        system = by.choice(self.systems)
+        near = list(self.favourite[2].rule.links) if self.favourite else self.systems
+        system = by.choice(near if by.random() < 0.6 else self.systems)
         kinds = list(self.strikes)
         kinds += ["edit_meanwhile"] * 3 if "edit_meanwhile" in self.faults else []
         kinds += ["second_worker"] if "second_worker" in self.faults else []

@@ -15,7 +15,7 @@ from syncbroker.errors import BadDelivery, OutcomeUnknown, RateLimited, Refused,
 from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
 from syncbroker.sdk.paths import nested
 from syncbroker.simulation.systems import Collection, Row, State, plain
-from syncbroker.simulation.world import CALL, World, Wrote
+from syncbroker.simulation.world import CALL, Heard, World, Wrote
 
 Seam = Callable[[str], None]
 """Called before every request and after every answer: where a process may die."""
@@ -36,7 +36,7 @@ class Simulated:
         self.here: dict[str, Collection] = here
         self.objects = {name: made.spec for name, made in here.items()}
         self.traits = world.traits[self.system]
-        self._jobs: dict[str, tuple[Micros, str, list[Write]]] = {}
+        self._jobs: dict[str, list[Receipt] | None] = {}
 
     # ---- every call ----
 
@@ -200,10 +200,7 @@ class Simulated:
             world.after(90_000_000, lambda: [self._take(object, one, how="late") for one in kept] and None)
             raise OutcomeUnknown("no answer", system=self.system)
         if self.traits.jobs and op != "delete" and here.spec.batch.get(op, 1) > 1:
-            job = f"j{len(self._jobs)}"
-            self._jobs[job] = (world.clock.at + 3_000_000, object, list(writes))
-            self._answer("write")
-            return [Receipt(key=one.key, status="pending", job=job) for one in writes]
+            return self._start(object, writes)
         half = len(writes) > 1 and world.strikes("batch_half", self.system)
         made = writes[: len(writes) // 2] if half else writes
         receipts = [self._take(object, one) for one in made]
@@ -212,15 +209,23 @@ class Simulated:
         self._answer("write")
         return receipts
 
+    def _start(self, object: str, writes: Sequence[Write]) -> list[Receipt]:
+        """A job, whose writes are made after a while."""
+        job, kept = f"j{len(self._jobs)}", list(writes)
+        self._jobs[job] = None
+
+        def work() -> None:
+            self._jobs[job] = [self._take(object, one) for one in kept]
+
+        self.world.after(3_000_000, work)
+        self._answer("write")
+        return [Receipt(key=one.key, status="pending", job=job) for one in writes]
+
     def job(
         self, object: str, job: str, writes: Sequence[Write], paths: Sequence[str]
     ) -> list[Receipt] | None:
         self._request("job")
-        due, _, kept = self._jobs[job]
-        if due > self.world.clock.at:
-            return None
-        receipts = [self._take(object, one) for one in kept]
-        self._jobs[job] = (due, object, [])
+        receipts = self._jobs[job]
         self._answer("job")
         return receipts
 
@@ -246,7 +251,7 @@ class Simulated:
             self._note(object, one, values, row, made=False, how=how)
             return Receipt(key=one.key, status="refused", message="another record has this value")
         dropped = not how and world.strikes("write_dropped", self.system)
-        self._note(object, one, values, row, made=not dropped, how=how)
+        self._note(object, one, values, row, made=not dropped, how="dropped" if dropped else how)
         if dropped:
             shown = State(row.now.at, row.now.stamp, {**row.now.fields, **values}, "ours", row.now.consent)
             item = self._item(here, row, shown) if here.spec.shows else None
@@ -314,6 +319,10 @@ class Simulated:
             raise BadDelivery("no JSON", status=400, system=self.system) from error
         item = None
         if "fields" in told:
+            heard = Heard(
+                self.world.clock.at, self.system, told["object"], told["uid"], told["stamp"], told["fields"]
+            )
+            self.world.heard.append(heard)
             item = Item(
                 id=told["id"],
                 fields=nested(told["fields"]),

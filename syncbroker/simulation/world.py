@@ -75,7 +75,19 @@ class Wrote:
     values: Mapping[str, Any]
     based: Micros
     made: bool
-    how: Literal["", "late", "stale", "exists", "missing"] = ""
+    how: Literal["", "late", "dropped", "stale", "exists", "missing"] = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A webhook with a body that reached the broker, and what it showed of a row."""
+
+    at: Micros
+    system: str
+    object: str
+    uid: int
+    stamp: Micros
+    fields: Mapping[str, Any]
 
 
 @dataclass
@@ -112,6 +124,7 @@ class World:
         self.wrote: list[Wrote] = []
         self.looked: dict[tuple[str, str, frozenset[tuple[str, Any]]], Micros] = {}
         self.told: list[Told] = []
+        self.heard: list[Heard] = []
         self.later: list[tuple[Micros, int, Callable[[], None]]] = []
         self.armed: Counter[tuple[str, str]] = Counter()
         self.meanwhile: dict[tuple[str, str], list[tuple[str, Callable[[], None]]]] = {}
@@ -271,6 +284,7 @@ class World:
         told: dict[str, Any] = {
             "object": object_,
             "id": old or row.id,
+            "uid": row.uid,
             "kind": kind,
             "event": f"e{self._events}",
             "new_id": row.id if old else None,

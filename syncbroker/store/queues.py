@@ -115,6 +115,13 @@ def wake(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> None
     )
 
 
+def unjudged(tx: Tx, system: str, object_: str, external_ids: Sequence[str], now: Micros) -> set[str]:
+    """Those of the ids that an observation waits for which is due."""
+    columns = ["external_id", "due"]
+    rows = tx.lookup(tables.inbox, columns, "external_id", external_ids, system=system, object=object_)
+    return {row[0] for row in rows if row[1] <= now}
+
+
 def late_runs(tx: Tx, now: Micros) -> dict[int, bool]:
     """Runs with observations that are due: put off by one that is done, or left by one whose deciding broke off.
 

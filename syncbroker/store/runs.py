@@ -160,13 +160,9 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cursor(tx: Tx, system: str, object_: str) -> Cursor:
-    c = tables.cursors.c
-    row = tx.run(select(tables.cursors).where(c.system == system, c.object == object_)).first()
-    if row is None:
-        return Cursor()
-    return Cursor(
-        cursor=row.cursor, first_read=row.first_read, swept=row.swept, pulled=row.pulled, rules=row.rules
-    )
+    columns = ["cursor", "first_read", "swept", "pulled", "rules"]
+    found = tx.lookup(tables.cursors, columns, "object", [object_], system=system)
+    return Cursor(**dict(zip(columns, found[0], strict=True))) if found else Cursor()
 
 
 def set_cursor(tx: Tx, system: str, object_: str, value: Cursor) -> None:
@@ -232,10 +228,9 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def breaker(tx: Tx, system: str) -> Breaker:
-    row = tx.run(select(tables.breakers).where(tables.breakers.c.system == system)).first()
-    return (
-        Breaker(failures=row.failures, open_until=row.open_until, message=row.message) if row else Breaker()
-    )
+    columns = ["failures", "open_until", "message"]
+    found = tx.lookup(tables.breakers, columns, "system", [system])
+    return Breaker(**dict(zip(columns, found[0], strict=True))) if found else Breaker()
 
 
 def set_breaker(tx: Tx, system: str, value: Breaker) -> None:

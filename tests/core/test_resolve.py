@@ -220,6 +220,11 @@ def test_a_system_that_is_only_pushed_to_agrees_when_it_shows_the_golden_value()
     assert (verdict.kind, verdict.base_moves) == ("agreed", True)
 
 
+def test_what_a_push_only_link_holds_before_there_is_a_golden_value_does_not_stand_for_ever() -> None:
+    verdict = resolve(rule("prefer"), question("new", golden=None, pull=False, seen_before=False))
+    assert (verdict.kind, verdict.let_stand) == ("edit_ignored", False)
+
+
 def test_a_difference_at_the_first_meeting_of_a_push_only_link_is_no_edit_of_anybody() -> None:
     q = question("new", golden="old", pull=False, seen_before=False, met=False)
     assert resolve(rule("enforce"), q).kind == "conflict_resolved"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import answer, cycle, deliver, settle
+from syncbroker.engine import answer, cycle, deliver, ingest, settle
+from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
@@ -424,10 +425,24 @@ def test_a_lost_answer_to_a_create_makes_no_duplicate(any_world: Worlds, lost: s
     here = any_world(FIELDS, ALONE, create="always")
     fault(here, "mkt", lost)
     until_settled(here)
+    here.clock.pass_(REQUEST_LIFE / 1_000_000)
+    until_settled(here)
     assert creates(here, "mkt") == 1
     assert cities(here) == ["Riga", "Riga"]
     assert [len(record.links) for record in here.records()] == [2]
     assert here.quiet() == AT_REST
+
+
+def test_a_create_in_doubt_is_not_repeated_while_its_request_may_still_arrive(world: Worlds) -> None:
+    here = world(FIELDS, ALONE, create="always")
+    fault(here, "mkt", "drop_request")
+    until_settled(here)
+    assert creates(here, "mkt") == 0
+    here.systems["mkt"].insert("people", ALONE["crm"][0])  # it arrives now
+    here.clock.pass_(REQUEST_LIFE / 1_000_000)
+    until_settled(here)
+    assert creates(here, "mkt") == 1
+    assert [len(record.links) for record in here.records()] == [2]
 
 
 def test_a_create_that_cannot_be_looked_for_is_never_repeated_blindly(world: Worlds, people: Any) -> None:
@@ -604,3 +619,19 @@ def test_a_read_that_lags_behind_our_write_is_not_taken_for_an_undo(world: World
     assert here.held("mkt", "country", "firms") == ["US"]
     assert here.kinds().get("edit_reverted", 0) == 0
     assert here.quiet() == AT_REST
+
+
+def test_what_waited_for_a_write_is_decided_before_the_next_one_is_claimed(world: Worlds) -> None:
+    here = world(FIELDS, {"crm": [ANN | {"city": "Riga"}], "mkt": [ANN | {"city": "Riga"}]})
+    here.sync()
+    here.edit("crm", here.ids("crm")[0], city="Oslo")
+    cycle.decide_run(
+        here.engine, ingest.pull(here.engine, here.engine.sources["crm", "people"]), cycle.Summary()
+    )
+    source = here.engine.sources["mkt", "people"]
+    found = ingest.read_now(here.engine, source, here.ids("mkt"), "read")
+    with here.engine.store.write() as tx:
+        queues.stage(tx, queues.LIVE, "mkt", "people", found)
+    assert deliver.claim(here.engine, "mkt", here.clock()) == []
+    cycle.decide_waiting(here.engine, cycle.Summary())
+    assert len(deliver.claim(here.engine, "mkt", here.clock())) == 1

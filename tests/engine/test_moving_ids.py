@@ -10,6 +10,7 @@ import pytest
 from syncbroker.core.types import Receipt, Write
 from syncbroker.engine import cycle, ingest
 from syncbroker.store import queues, runs
+from syncbroker.store.queues import Sighting
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
 from tests.support.toy_vendor import ToyConnector
@@ -74,6 +75,24 @@ def test_a_record_that_was_taken_for_somebody_else_under_its_new_id_becomes_the_
         cycle.settle(moving.engine, cycle.Summary())
     links = [(link.system, link.external_id) for record in moving.records() for link in record.links]
     assert sorted(links) == [("one", moving.ids("one")[0]), ("two", moving.ids("two")[0])]
+
+
+def test_a_record_that_was_deleted_between_two_of_its_renames_stops_nobody(world: Worlds) -> None:
+    bench = world(FIELDS, {"one": [ANN], "two": [ANN]})
+    bench.sync()
+    old = bench.ids("two")[0]
+    now = bench.clock()
+    shown = {"begun": now, "ended": now, "fields": {"email": ANN["email"]}}
+    moves = [
+        Sighting(id="b", renamed_from=old, **shown),
+        Sighting(id="b", deleted=True, begun=now, ended=now),
+        Sighting(id="c", renamed_from="b", **shown),
+    ]
+    with bench.engine.store.write() as tx:
+        queues.stage(tx, queues.LIVE, "two", "people", moves)
+    cycle.decide_waiting(bench.engine, cycle.Summary())
+    with bench.engine.store.read() as tx:
+        assert queues.inbox_size(tx) == 0
 
 
 def see_now(bench: Rig, system: str) -> None:

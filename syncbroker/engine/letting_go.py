@@ -33,7 +33,7 @@ def _undo_run(engine: Engine, run: int, person: str) -> None:
 
     What has no value to go back to ends: records that it would create are not created (a tombstone says so until
     somebody lifts it), records that it would delete stay, and where it owes an older golden value the system differs
-    until somebody edits the field. What later edits owe goes on.
+    until somebody edits the field. What later edits owe is left, and asked about again.
     """
     undo.undo_run(engine, run, person)
     with engine.store.read() as tx:

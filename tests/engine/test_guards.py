@@ -444,13 +444,16 @@ def test_a_first_load_that_is_dropped_writes_nothing(any_world: Worlds) -> None:
     assert here.held("mkt", "city")[:2] == ["Elsewhere", "Town 2"]
 
 
-def test_what_later_edits_owe_goes_on_when_a_run_is_dropped(world: Worlds) -> None:
+def test_what_later_edits_owe_is_asked_about_again_when_a_run_is_dropped(world: Worlds) -> None:
     here = opened(world, "changed: 3%")
     change(here, 4)
     here.sync()
     here.edit("crm", "p000002", city="Later")
     here.sync()
     resolve(here, "drop")
+    here.sync()
+    assert here.writes() == 0  # what is left of it is asked about once more
+    resolve(here, "approve")
     here.sync()
     assert here.held("mkt", "city")[:3] == ["Town 1", "Later", "Town 3"]
 

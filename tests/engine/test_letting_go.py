@@ -96,10 +96,3 @@ def test_writes_are_not_dropped_in_part(here: Rig) -> None:
     name = the_review(here).body["samples"][0]["name"]
     with pytest.raises(BadAnswer, match="only be dropped as a whole"):
         answer.answer(here.engine, the_review(here).id, "drop", "pat", only=[name])
-
-
-def test_an_answer_that_cannot_be_carried_out_leaves_the_question_open(here: Rig) -> None:
-    before = the_review(here)
-    with pytest.raises(BadAnswer, match="cannot be undone yet"):
-        answer.answer(here.engine, before.id, "drop", "pat")
-    assert the_review(here) == before

@@ -278,3 +278,12 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
         links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", prose(path))
         todo += [(path.parent / one).resolve() for one in links if not re.match(r"https?:", one)]
     assert [path.name for path in DOCUMENTS if path not in found] == []
+
+
+def test_every_statement_of_the_semantics_names_its_test() -> None:
+    rows = [line for line in prose(ROOT / "docs" / "semantics.md").splitlines() if line.startswith("|")]
+    said = [
+        row for row in rows if not re.match(r"\| (statement|rule|case|invariant|elsewhere) \||\|---", row)
+    ]
+    assert [row[:60] for row in said if not re.search(r"`test_\w+`", row)] == []
+    assert len(said) > 80

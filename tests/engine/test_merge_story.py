@@ -73,7 +73,7 @@ def edit(stage: Stage, system: str, field: str, pick: int, added: dict[str, set[
 
 @settings(
     max_examples=15,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # no shrinking: every step is a whole sync
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

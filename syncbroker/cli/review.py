@@ -267,28 +267,7 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
                 f"  {name:7} {plain(one.body[name])}"
                 + (f", {one.body['place']}" if "place" in one.body else ""),
             )
-    if one.kind in ("proposal", "invalid"):
-        say(to, f"  holds   {raw_text(one.body.get('raw'))}")
-        say(to, f"  golden  {value_text(one.body.get('golden'), members)}")
-    if one.kind == "match":
-        say(to, f"  {one.system} holds")
-        for name, raw in one.held.items():
-            say(to, f"    {name}: {raw_text(raw)}")
-    for evidence in one.body.get("evidence", []):
-        say(
-            to,
-            f"  same    {plain(evidence['rule'])}" + (f", {evidence['place']}" if evidence["place"] else ""),
-        )
-    for id_, golden in one.records.items():
-        scores = one.body.get("scores", {}).get(id_, {})
-        likeness = ", ".join(f"{field} {score:.3f}" for field, score in scores.items())
-        say(to, f"  record {id_}" + (f", alike: {likeness}" if likeness else ""))
-        for name, value in golden.items():
-            say(to, f"    {name}: {raw_text(value)}")
-    if one.kind == "guard":
-        _show_guard(to, one)
-    for name, value in one.body.get("values", {}).items():
-        say(to, f"  write   {name}: {raw_text(value)}")
+    _show_evidence(to, one, members)
     if one.closed:
         say(to, f"  closed  {local(one.closed)}: {plain(one.answered_by)}")
         return
@@ -308,6 +287,32 @@ def _show(to: Console, one: ReviewView, members: Members) -> None:
     say(to, f"\nsyncbroker review resolve {one.number} --seen {one.seen} --choose ...")
     if one.kind == "guard":
         say(to, "with --only SYSTEM:OBJECT:ID for a part of it, named as the samples are")
+
+
+def _show_evidence(to: Console, one: ReviewView, members: Members) -> None:
+    """What the question is about, by its kind."""
+    if one.kind in ("proposal", "invalid"):
+        say(to, f"  holds   {raw_text(one.body.get('raw'))}")
+        say(to, f"  golden  {value_text(one.body.get('golden'), members)}")
+    if one.kind == "match":
+        say(to, f"  {one.system} holds")
+        for name, raw in one.held.items():
+            say(to, f"    {name}: {raw_text(raw)}")
+    for evidence in one.body.get("evidence", []):
+        say(
+            to,
+            f"  same    {plain(evidence['rule'])}" + (f", {evidence['place']}" if evidence["place"] else ""),
+        )
+    for id_, golden in one.records.items():
+        scores = one.body.get("scores", {}).get(id_, {})
+        likeness = ", ".join(f"{field} {score:.3f}" for field, score in scores.items())
+        say(to, f"  record {id_}" + (f", alike: {likeness}" if likeness else ""))
+        for name, value in golden.items():
+            say(to, f"    {name}: {raw_text(value)}")
+    for name, value in one.body.get("values", {}).items():
+        say(to, f"  write   {name}: {raw_text(value)}")
+    if one.kind == "guard":
+        _show_guard(to, one)
 
 
 def _show_guard(to: Console, one: ReviewView) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, Source, decide, deliver, ingest, referrers, staging
+from syncbroker.engine import Engine, Source, anew, decide, deliver, ingest, referrers, staging
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
@@ -101,7 +101,7 @@ def _derive(engine: Engine, watch: Watch) -> None:
         plan = engine.plans.get(entity)
         run = _push_run(engine, entity) if plan is not None and plan.entity.guard.guards_output else LIVE
         if plan is not None:
-            decide.rederive(engine, entity, partial(watch, "derive", entity), run=run)
+            anew.rederive(engine, entity, partial(watch, "derive", entity), run=run)
         closing = staging.look(engine, run) if run != LIVE else None
         with engine.store.write() as tx:
             if closing is not None:
@@ -172,9 +172,9 @@ def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -
     if told:
         decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
     if alarm is not None and alarm <= now:
-        woken = decide.wake(engine)
-        decided.taken += woken.taken
-        decided.kinds.update(woken.kinds)
+        woken, kinds = anew.wake(engine)
+        decided.taken += woken
+        decided.kinds.update(kinds)
     for run, stages in late.items():
         part = decide.decide(engine, run, stages=stages)
         decided.taken += part.taken

@@ -1,6 +1,6 @@
 """Inbox -> golden values, decisions and pushes owed, in one transaction per chunk of observations.
 
-For every observation: find its link, or the record it belongs to, or make one (`_place`); see what it means for the
+For every observation: find its link, or the record it belongs to, or make one (`place`); see what it means for the
 link (`core.observe`); let each edit be judged by its rule (`core.resolve`); note the outcome. What is owed follows from
 the state alone (`Workspace.finish`).
 """
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import select
@@ -20,19 +19,17 @@ from syncbroker.core import drift
 from syncbroker.core import match as matching
 from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
-from syncbroker.core.resolve import Kind
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, collisions, held, ledger
+from syncbroker.engine import Engine, Source, held, ledger, place
 from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
-from syncbroker.engine.workspace import Collision, Workspace
+from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import Retry
-from syncbroker.store import queues, records, runs, tables, waits
+from syncbroker.store import queues, records, runs, tables
 from syncbroker.store.database import Tx
-from syncbroker.store.decisions import Outcome
 from syncbroker.store.queues import Sighting, Waiting
 
 CHUNK = 1000
@@ -40,6 +37,7 @@ CHUNK = 1000
 
 
 TRIES = 3
+"""How often a chunk is tried when two processes are in each other's way."""
 
 WAIT: Micros = 60_000_000
 """How long an observation of a link with an open write waits at most, unless it is woken sooner."""
@@ -109,9 +107,7 @@ class _Chunk:
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
         self._seen: dict[tuple[int, str], dict[str, Seen]] = {}
-        self._passed: set[int] = (
-            set()
-        )  # observations of older states: their fingerprints are not the record's
+        self._passed: set[int] = set()  # older states: their fingerprints are not the record's
         self._keyed = {
             name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
         }
@@ -265,7 +261,7 @@ class _Chunk:
         hits = ws.current_hits(plan, keys, stored)
         found = matching.match(plan, keys, hits, partial(alike, ws, source, plan, values))
         if found.record and n is None:
-            n = self._linked_meanwhile(found.record, source, external_id)
+            n = place.linked_meanwhile(ws.records[found.record], source, external_id)
             if n is not None:
                 self._links[*where, external_id, entity] = n
                 return False, n
@@ -275,101 +271,24 @@ class _Chunk:
                 None,
             )  # it may be the very record that a write of ours is creating, or moving to another id
         if found.record:
-            self._note_collisions(plan, found.record, keys, hits)
+            place.note_collisions(ws, plan, found.record, keys, hits)
         old = ws.link(n) if n is not None else None
         link = old or LinkState(
             n=ws.new_number("links"), system=source.system, object=source.object, external_id=external_id
         )
         self._links[*where, external_id, entity] = link.n
         if found.proposed:
-            self._queue(case, link, found, known=old is not None)
+            place.queue(ws, case, link, found, known=old is not None)
             return False, None
         if old is not None:
             ws.close(old.review, "matched meanwhile")
             link = replace(old, status="live", review=0, fields={}, order=0, seen=0, since=0)
         record_id = found.record or ws.new_record(entity)
-        self._attach(case, record_id, link, found)
+        place.attach(ws, case, record_id, link, found)
         ws.add_keys(record_id, entity, matching.index(plan, values))
         self.references[source.system, entity, external_id] = record_id
         ws.linked.append((source.system, entity, external_id))
         return False, link.n
-
-    def _note_collisions(
-        self, plan: Plan, record_id: str, keys: Sequence[matching.Key], hits: dict[matching.Key, list[str]]
-    ) -> None:
-        """It is one record by its first key, and another one by a later key: the two may be one."""
-        rules = {",".join(rule.on): rule for rule in plan.entity.match}
-        for key in keys:
-            rule = rules[key.split("|", 1)[0]]
-            place = self.engine.place(plan, rule.line)
-            for other in hits.get(key, ())[: collisions.PROPOSED]:
-                if other != record_id:
-                    pair = (record_id, other)
-                    found = Collision(plan.entity.name, pair, ", ".join(rule.on), place, key)
-                    self.ws.collisions.append(found)
-
-    def _linked_meanwhile(self, record_id: str, source: Source, external_id: str) -> int | None:
-        """Another process confirmed its create after we looked for links, and before we held the record."""
-        for link in self.ws.records[record_id].links:
-            if (link.system, link.object, link.external_id) == (source.system, source.object, external_id):
-                return link.n
-        return None
-
-    def _queue(self, case: Case, link: LinkState, found: matching.Match, *, known: bool) -> None:
-        """A person must say which record it is; until then it is held without one."""
-        ws, plan = self.ws, case.plan
-        place = self.engine.place(plan, found.line)
-        ws.load(found.proposed)
-        body: dict[str, Any] = {"records": list(found.proposed), "rule": found.rule, "place": place}
-        if found.scores:
-            body["scores"] = found.scores
-        review = ws.ask(
-            "match",
-            entity=plan.entity.name,
-            record_id=found.proposed[0],
-            link=link.n,
-            system=link.system,
-            number=link.review,
-            body=body,
-        )
-        queued = replace(link, status="queued", review=review)
-        ws.put_link(observe(queued, case.look(), case.source.timing).link, None, plan.entity.name)
-        if not known:
-            why = "the rule only proposes"
-            if found.scores:
-                why = f"alike, and likeness only proposes: {found.rule}"
-            elif len(found.proposed) > 1:
-                why = f"more than one record has the same {found.rule}"
-            self._note(case, found.proposed[0], "match_queued", link.n, why=why, place=place, review=review)
-
-    def _attach(self, case: Case, record_id: str, link: LinkState, found: matching.Match) -> None:
-        ws = self.ws
-        others = ws.records[record_id].links
-        for one in others:
-            if one.system == link.system and one.status == "planned":
-                ws.drop_link(one.n)  # the create is not needed: here is the record
-        why = f"the same {found.rule}" if found.record else "no record matched"
-        if any(one.system == link.system and one.status != "planned" for one in others):
-            link = replace(link, primary=False)
-            why += "; the record has a link there already, so this one is a duplicate"
-            ws.count("duplicate_link", link.system, link.object)
-        ws.put_link(link, record_id, case.plan.entity.name)
-        place = self.engine.place(case.plan, found.line) if found.record else ""
-        self._note(case, record_id, "linked" if found.record else "created", link.n, why=why, place=place)
-
-    def _note(
-        self, case: Case, record_id: str, kind: Kind, n: int, *, why: str, place: str, review: int = 0
-    ) -> None:
-        outcome = Outcome(
-            kind=kind,
-            system=case.source.system,
-            link=n,
-            place=place,
-            why=why,
-            cause=case.cause,
-            review=review,
-        )
-        self.ws.add(record_id, outcome)
 
     # ------------------------------------------------------------------------------- what does it say?
 
@@ -432,56 +351,3 @@ class _Chunk:
 
 def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Value]:
     return matching.key_values(plan, lambda name: seen[name].value if name in seen else None)
-
-
-# ------------------------------------------------------------------------------------------ by themselves
-
-
-def wake(engine: Engine) -> Decided:
-    """Records that must be looked at again because time has passed: authority lapsed, or a deletion's grace is over."""
-    total = Decided()
-    while True:
-        with engine.store.write() as tx:
-            tx.serialise("decide")
-            ids = waits.take_alarms(tx, engine.now(), CHUNK)
-            if not ids:
-                return total
-            ws = Workspace(engine, tx, queues.LIVE)
-            for id_ in ws.load(ids):
-                if ws.records[id_].entity in engine.plans:
-                    ws.touch(id_)
-            total.kinds.update(finish(ws))
-            total.taken += len(ids)
-
-
-# ------------------------------------------------------------------------------------------ deriving anew
-
-
-def rederive(
-    engine: Engine, entity: str, progress: Callable[[int], None] = lambda _: None, *, run: int = queues.LIVE
-) -> None:
-    """What is owed for every record of an entity, from what each system holds now; staged by `run`, if there is one.
-
-    Needed when something outside the records changed: a first read was completed (creates may go there from now on),
-    or the mapping changed.
-    """
-    after = ""
-    while True:
-        with engine.store.write() as tx:
-            tx.serialise("decide")
-            r = tables.records.c
-            query = select(r.id).where(r.entity == entity, r.id > after).order_by(r.id).limit(CHUNK)
-            ids = [row[0] for row in tx.run(query)]
-            if not ids:
-                return
-            after = ids[-1]
-            ws = Workspace(engine, tx, run, stages=run != queues.LIVE)
-            ws.load(ids)
-            for id_ in ids:
-                ws.touch(id_)
-                ws.read_anew(id_)
-                for link in ws.records[id_].links:
-                    if link.rules != ws.plan(id_).version:
-                        ws.put_link(link, id_, entity)
-            finish(ws)
-            progress(len(ids))

@@ -1,0 +1,63 @@
+"""Records that are decided again without an observation: because time has passed, or something outside them changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from sqlalchemy import select
+
+from syncbroker.engine import Engine
+from syncbroker.engine.finish import finish
+from syncbroker.engine.workspace import Workspace
+from syncbroker.store import queues, tables, waits
+
+CHUNK = 1000
+"""Records per transaction."""
+
+
+def wake(engine: Engine) -> tuple[int, Counter[str]]:
+    """Because time has passed: authority lapsed, or a deletion's grace is over. (records, outcomes by kind)."""
+    taken, kinds = 0, Counter[str]()
+    while True:
+        with engine.store.write() as tx:
+            tx.serialise("decide")
+            ids = waits.take_alarms(tx, engine.now(), CHUNK)
+            if not ids:
+                return taken, kinds
+            ws = Workspace(engine, tx, queues.LIVE)
+            for id_ in ws.load(ids):
+                if ws.records[id_].entity in engine.plans:
+                    ws.touch(id_)
+            kinds.update(finish(ws))
+            taken += len(ids)
+
+
+def rederive(
+    engine: Engine, entity: str, progress: Callable[[int], None] = lambda _: None, *, run: int = queues.LIVE
+) -> None:
+    """What is owed for every record of an entity, from what each system holds now; staged by `run`, if there is one.
+
+    Needed when something outside the records changed: a first read was completed (creates may go there from now on),
+    or the mapping changed.
+    """
+    after = ""
+    while True:
+        with engine.store.write() as tx:
+            tx.serialise("decide")
+            r = tables.records.c
+            query = select(r.id).where(r.entity == entity, r.id > after).order_by(r.id).limit(CHUNK)
+            ids = [row[0] for row in tx.run(query)]
+            if not ids:
+                return
+            after = ids[-1]
+            ws = Workspace(engine, tx, run, stages=run != queues.LIVE)
+            ws.load(ids)
+            for id_ in ids:
+                ws.touch(id_)
+                ws.read_anew(id_)
+                for link in ws.records[id_].links:
+                    if link.rules != ws.plan(id_).version:
+                        ws.put_link(link, id_, entity)
+            finish(ws)
+            progress(len(ids))

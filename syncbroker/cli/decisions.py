@@ -67,15 +67,11 @@ def decisions(
         last = 0
         for decision, one in steps:
             if decision.id != last:
-                of_record = (
-                    f":{decision.record_id}" if decision.record_id else ""
-                )  # a held run is no record's
+                # a run that a guard held is no record's
+                about = decision.entity + (f":{decision.record_id}" if decision.record_id else "")
                 run_ = f", run {decision.run}" if decision.run else ""
-                say(
-                    to,
-                    f"{decision.id:>6}  {local(one.at)}  {decision.entity}{of_record}  by {plain(decision.actor)}{run_}",
-                    "bold",
-                )
+                head = f"{decision.id:>6}  {local(one.at)}  {about}  by {plain(decision.actor)}{run_}"
+                say(to, head, "bold")
                 last = decision.id
             say(to, _line(one, members_of(plans.get(decision.entity), one.field)))
     if not steps:

@@ -185,7 +185,7 @@ def test_status_and_the_decision_log_show_what_is_held(held: World) -> None:
     (run,) = held.run("status", "--json").json["held"]
     assert (run["waits"], run["count"]) == ("pushes", 2)
     decisions = held.run("decisions", "--kind", "run_held").out
-    assert lines(decisions, f"person, run {run['id']}", "by rules")
+    assert lines(decisions, "person  by rules", f"run {run['id']}")
     assert lines(decisions, "run_held", "the limit is 0")
 
 

@@ -16,7 +16,7 @@ from syncbroker.demo.scene import Scene
 from syncbroker.demo.views import member_id
 from syncbroker.sdk.paths import get_path
 from syncbroker.store import decisions
-from syncbroker.store.decisions import Outcome
+from syncbroker.store.decisions import Decision, Outcome
 
 OPERATOR = "olga"
 """Who answers the questions that wait."""
@@ -330,6 +330,50 @@ def drift(scene: Scene) -> None:
     )
 
 
+def fight(scene: Scene) -> None:
+    ines = scene.person("ines")
+    typed = ines.next["email"]
+    scene.did(f"An automation in support puts {typed} back into Inês Carvalho's record, again and again")
+    for _ in range(5):
+        scene.edit("support", "ines", {"email": typed}, "automation")
+        scene.until(
+            "it is put back, or asked about",
+            lambda: scene.hold("ines", "email", ines.email, ["support"]) or bool(scene.reviews("contested")),
+        )
+        if scene.reviews("contested"):
+            break
+    scene.decided("ines", "contested", "email")
+    review = scene.review("ines", "contested", "email")
+    scene.settle()
+    scene.must("it is not written over any more", scene.held("support", "ines", "email") == typed)
+    scene.did(f"{OPERATOR.title()} has the automation switched off, and answers: the golden value")
+    scene.answer(review, "golden", OPERATOR)
+    scene.until_held("ines", "email", ines.email, ["crm", "marketing", "support"])
+    scene.note(
+        "three times in a row, however slowly; then a person is asked, and the record's other fields go on"
+    )
+
+
+def undone(scene: Scene) -> None:
+    nadia = scene.person("nadia")
+    run = next(
+        one.run
+        for one in _past(scene, scene.record_id("nadia"))
+        if any(o.kind == "adopted" and o.field == "last_name" and o.system == "mail" for o in one.outcomes)
+    )
+    scene.did(
+        f"Nadia's new name was a mistake. {OPERATOR.title()} undoes the run that brought it, number {run}"
+    )
+    done = scene.stage.run("undo", str(run), "--yes", "--person", OPERATOR)
+    scene.must(f"the undo went through: {done.err or done.out}", done.code == 0)
+    scene.decided("nadia", "undone", "last_name")
+    scene.until_held("nadia", "last_name", nadia.last, ["crm", "marketing", "mail"])
+    scene.told.seconds = None
+    scene.note(
+        "only what is still that run's goes back; `syncbroker undo` shows its plan first, and can be undone"
+    )
+
+
 def quiet(scene: Scene) -> None:
     """The last act: a world at rest stays at rest."""
     scene.did("Nobody does anything; a full sync and a full sweep are made")
@@ -362,6 +406,8 @@ ACTS: tuple[Act, ...] = (
     Act("unseen_edit", "An edit that nobody saw", unseen_edit),
     Act("deleted", "A deletion", deleted),
     Act("drift", "Drift", drift),
+    Act("fight", "A fight", fight),
+    Act("undone", "Undone", undone),
     Act("quiet", "Quiet", quiet, serving=False),
 )
 """In the order in which they are played."""
@@ -387,6 +433,10 @@ def _only(scene: Scene, system: str, old: str, new: str) -> bool:
     return not scene.with_email(system, old) and len(scene.with_email(system, new)) == 1
 
 
-def _history(scene: Scene, record_id: str) -> list[Outcome]:
+def _past(scene: Scene, record_id: str) -> list[Decision]:
     with scene.stage.engine().store.read() as tx:
-        return [outcome for one in decisions.history(tx, record_id) for outcome in one.outcomes]
+        return decisions.history(tx, record_id)
+
+
+def _history(scene: Scene, record_id: str) -> list[Outcome]:
+    return [outcome for one in _past(scene, record_id) for outcome in one.outcomes]

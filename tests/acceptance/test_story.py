@@ -49,10 +49,14 @@ def test_every_expectation_of_the_act_holds(story: Story, act: Act) -> None:
     assert not story.told[act.name].unmet
 
 
+ELSEWHERE = {"merged", "unmerged", "run_held", "authority_changed"}
+"""What the example mappings have no occasion for: stories of their own show these."""
+
+
 def test_every_kind_of_decision_occurs(story: Story) -> None:
     with story.stage.engine().store.read() as tx:
         found = decisions.counts(tx)
-    assert set(found) == set(get_args(Kind))
+    assert set(found) == set(get_args(Kind)) - ELSEWHERE
 
 
 @pytest.mark.parametrize("system", OBJECTS)

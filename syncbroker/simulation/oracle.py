@@ -321,8 +321,22 @@ class _Oracle:
         if quiet.writes or quiet.decisions or quiet.reviews:
             did = f"{quiet.writes} writes, {quiet.decisions} decisions, {quiet.reviews} reviews"
             self.found.wrong(2, f"the world never comes to rest: the last full sync and sweep made {did}")
+        if not any(self.world.counts[name] for name in BLURRING if name != "second_worker"):
+            for one in self.world.wrote:
+                self._was_needed(one)
         for text in self.world.broken:
             self.found.wrong(2, text)
+
+    def _was_needed(self, one: Wrote) -> None:
+        """A system is not written what a write of ours has set there already."""
+        if one.op != "update" or not one.made or one.how:
+            return
+        self.found.checked[2] += 1
+        here = self.world.collections[one.system, one.object]
+        if here.rewrites or here.spec.lag:
+            return
+        if all((mark := one.marks.get(path)) and mark.by == "ours" and mark.raw == raw for path, raw in one.values.items()):
+            self.found.wrong(2, f"{one.system} was written the same twice: {dict(one.values)}", str(one.stamp_id))
 
     # ---- 3 ----
 
@@ -500,13 +514,15 @@ class _Oracle:
         for one in self.world.wrote:
             slack[one.system] += one.how == "dropped"
         for decision, outcome in self.asked.outcomes():
-            question = outcome.question
-            if question is None or not question.seen_before or not outcome.field:
-                continue
-            came[outcome.system, decision.entity, outcome.field, question.value] -= 1
+            if outcome.kind in ("created", "linked", "deleted", "delete_queued", "resolved_by_person"):
+                slack[outcome.system] += 1  # a link that begins anew is seen for the first time once more
+            if outcome.question is not None and outcome.field:
+                came[outcome.system, decision.entity, outcome.field, outcome.question.value] -= 1
+        for (system, _), here in self.world.collections.items():
+            slack[system] -= len(here.by_uid)
         for (system, entity, name, value), left in came.items():
             self.found.checked[4] += 1
-            if left + slack[system] < 0 and not self.world.counts["stale_read"]:
+            if left + max(0, slack[system]) < 0 and not self.world.counts["stale_read"]:
                 self.found.wrong(4, f"{entity}.{name} {value!r} in {system} was judged more often than it came")
 
     # ---- 9 ----

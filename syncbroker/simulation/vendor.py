@@ -47,6 +47,7 @@ class Simulated:
         for fault, act in self.world.meanwhile.pop((self.system, moment), ()):
             self.world.count(fault)
             act()
+            self.world.pass_(CALL // 2)
         if self.world.down.get(self.system, 0) > self.world.clock.at:
             raise Unavailable("the system is down", system=self.system)
         if self.world.strikes("rate_limited", self.system):

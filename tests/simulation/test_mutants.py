@@ -31,17 +31,21 @@ MORE = 40
 
 
 def base_before_write(patch: pytest.MonkeyPatch) -> None:
-    real = observe.sending
+    real = deliver._claim
 
-    def sending(link: LinkState, written: Mapping[str, Value]) -> LinkState:
-        link = real(link, written)
-        moved = {
-            name: replace(link.fields.get(name, UNSEEN), value=value, met=True, base=value)
-            for name, value in written.items()
-        }
-        return replace(link, fields={**link.fields, **moved})
+    def claim(ws: Workspace, row: Any, externals: dict[str, str]) -> Any:
+        made = real(ws, row, externals)
+        if made is not None:
+            link = ws.link(row.link)
+            moved = {
+                name: replace(link.fields.get(name, UNSEEN), value=value, met=True, base=value)
+                for name, value in made.row.push.values.items()
+            }
+            after = replace(link, fields={**link.fields, **moved})
+            ws.put_link(after, made.record_id, made.plan.entity.name)
+        return made
 
-    patch.setattr(observe, "sending", sending)
+    patch.setattr(deliver, "_claim", claim)
 
 
 def echoes_are_edits(patch: pytest.MonkeyPatch) -> None:

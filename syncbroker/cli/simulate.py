@@ -79,7 +79,13 @@ def _show(report: Report) -> None:
     )
     print_table(to, ["fault", "struck"], report.faults.items(), title="faults", right=["struck"])
     print_table(to, ["decisions", "made"], report.kinds.items(), title="decisions", right=["made"])
-    print_table(to, ["limit", "met"], report.excused.items(), title="limits that no rule removes, and what waits", right=["met"])
+    print_table(
+        to,
+        ["limit", "met"],
+        report.excused.items(),
+        title="limits that no rule removes, and what waits",
+        right=["met"],
+    )
     for one in report.failures:
         _show_failure(one)
     if not report.failures:

@@ -189,7 +189,9 @@ class _Chunk:
         for old in olds:
             for entity in list(self.engine.plans):
                 n = self._links.pop((*where, old, entity), None)
-                if n is not None and (n in self.ws.home or n in self.ws.queued):  # it may have ended just before
+                if n is not None and (
+                    n in self.ws.home or n in self.ws.queued
+                ):  # it may have ended just before
                     twin = self._links.get((*where, s.id, entity))
                     renamed(self.ws, n, old, s.id, twin)
                     self._links[*where, s.id, entity] = n

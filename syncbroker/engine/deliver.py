@@ -143,7 +143,9 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
         return claims
 
 
-def _looked_at(ws: Workspace, rows: list[Row], homes: Mapping[int, tuple[LinkState, str | None, str]]) -> list[Row]:
+def _looked_at(
+    ws: Workspace, rows: list[Row], homes: Mapping[int, tuple[LinkState, str | None, str]]
+) -> list[Row]:
     """Without those whose record was seen since: what waited for one write is decided before the next one, which would
     make an edit that the first one removed look older than it is."""
     by_object: dict[tuple[str, str], list[str]] = {}

@@ -55,7 +55,16 @@ def ask(engine: Engine) -> Asked:
     with engine.store.read() as tx:
         ids = [row[0] for row in tx.run(tables.records.select())]
         links = [
-            Linked(record.id, record.entity, one.n, one.system, one.object, one.external_id, one.status, one.primary)
+            Linked(
+                record.id,
+                record.entity,
+                one.n,
+                one.system,
+                one.object,
+                one.external_id,
+                one.status,
+                one.primary,
+            )
             for record in records.load(tx, ids).values()
             for one in record.links
         ]

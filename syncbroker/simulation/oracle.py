@@ -18,6 +18,8 @@ from syncbroker.simulation.play import Play
 from syncbroker.simulation.systems import Collection, Mark, Row, plain
 from syncbroker.simulation.world import Wrote
 
+_BEGINS = ("created", "linked", "deleted", "delete_queued", "resolved_by_person")
+
 WINDOW: Micros = 5_000_000
 """The longest time between the re-check and the write that it is for: a few calls, and a job that takes a while."""
 
@@ -256,9 +258,7 @@ class _Oracle:
             return None
         raws = [row.now.fields.get(part.path) for part in reader.fields[one.name]]
         seen = reader.see(one.name, raws, self.references)
-        marks = tuple(
-            row.marks[part.path] for part in reader.fields[one.name] if part.path in row.marks
-        )
+        marks = tuple(row.marks[part.path] for part in reader.fields[one.name] if part.path in row.marks)
         return Held(link, reader, here, row, None if seen.invalid else seen.value, seen.invalid, marks)
 
     def _authority(self, record: str, one: Field, held: list[Held], bound: list[Held]) -> None:
@@ -276,7 +276,9 @@ class _Oracle:
             return
         if not owner.reader.pushes(one.name) and bound and self._unlike(one, [owner, *bound]):
             shown = ", ".join(f"{h.link.system} {h.value!r}" for h in [owner, *bound])
-            self.found.wrong(5, f"{one.name} is not what its owner {owner.link.system} holds: {shown}", record)
+            self.found.wrong(
+                5, f"{one.name} is not what its owner {owner.link.system} holds: {shown}", record
+            )
         if owner.link.system == rule.authority[0] and owner.touched is False:
             self._owner_overruled(record, one, owner)
 
@@ -293,7 +295,11 @@ class _Oracle:
         seen = owner.reader.see(one.name, [last.raw], self.references)
         if seen.invalid or seen.value is None or seen.value == owner.value:
             return
-        over = next(w for w in self.world.wrote if w.uid == owner.row.uid and path in w.values and w.made and w.at >= last.at)
+        over = next(
+            w
+            for w in self.world.wrote
+            if w.uid == owner.row.uid and path in w.values and w.made and w.at >= last.at
+        )
         if self._excuse(over, owner.here, last.at, owner.reader, one, seen.value):
             return
         text = f"{one.name} of its owner {owner.link.system} was {seen.value!r} and is now {owner.value!r}"
@@ -335,8 +341,13 @@ class _Oracle:
         here = self.world.collections[one.system, one.object]
         if here.rewrites or here.spec.lag:
             return
-        if all((mark := one.marks.get(path)) and mark.by == "ours" and mark.raw == raw for path, raw in one.values.items()):
-            self.found.wrong(2, f"{one.system} was written the same twice: {dict(one.values)}", str(one.stamp_id))
+        if all(
+            (mark := one.marks.get(path)) and mark.by == "ours" and mark.raw == raw
+            for path, raw in one.values.items()
+        ):
+            self.found.wrong(
+                2, f"{one.system} was written the same twice: {dict(one.values)}", str(one.stamp_id)
+            )
 
     # ---- 3 ----
 
@@ -386,7 +397,12 @@ class _Oracle:
             for row in here.by_uid.values():
                 state = row.at(when)
                 there = state and all(plain(state.fields.get(p)) == plain(raw) for p, raw in keys.items())
-                if row.uid != one.uid and there and (row.ends is None or row.ends > one.at) and self._kept(row, keys):
+                if (
+                    row.uid != one.uid
+                    and there
+                    and (row.ends is None or row.ends > one.at)
+                    and self._kept(row, keys)
+                ):
                     self.found.wrong(
                         3, f"{one.system} had {', '.join(map(str, keys.values()))} already", str(one.stamp_id)
                     )
@@ -394,7 +410,8 @@ class _Oracle:
     def _kept(self, row: Row, keys: dict[str, object]) -> bool:
         """It held these values without a break, so that no moment of asking could have missed it."""
         return all(
-            all(plain(state.fields.get(path)) == plain(raw) for path, raw in keys.items()) for state in row.states
+            all(plain(state.fields.get(path)) == plain(raw) for path, raw in keys.items())
+            for state in row.states
         )
 
     def _plan_of(self, one: Wrote) -> Plan | None:
@@ -445,11 +462,15 @@ class _Oracle:
         plan = self._plan_of(one)
         judged = self.asked.judged[one.system, plan.entity.name if plan else "", what.name]
         earlier = [state for state in here.by_uid[one.uid].states if state.at < at]
-        values = [reader.see(what.name, [s.fields.get(p) for p in paths], self.references).value for s in earlier]
+        values = [
+            reader.see(what.name, [s.fields.get(p) for p in paths], self.references).value for s in earlier
+        ]
         return any(v is not None and (v in judged or self._sent_before(one, reader, what, v)) for v in values)
 
-    def _excuse(self, one: Wrote, here: Collection, at: int, reader: Reader, what: Field, value: Value) -> str:
-        """The limit under which an edit of this time could not be saved, or "". """
+    def _excuse(
+        self, one: Wrote, here: Collection, at: int, reader: Reader, what: Field, value: Value
+    ) -> str:
+        """The limit under which an edit of this time could not be saved, or ""."""
         why = ""
         lag = int(here.spec.lag * 1_000_000)
         if one.how == "late":
@@ -476,7 +497,10 @@ class _Oracle:
         attempts = [w.at for w in self.world.wrote if w.uid == one.uid and w.at > one.at]
         until = min([until, *attempts])
         return any(
-            heard.uid == one.uid and heard.stamp == edited.stamp and heard.at < until and heard.fields == edited.fields
+            heard.uid == one.uid
+            and heard.stamp == edited.stamp
+            and heard.at < until
+            and heard.fields == edited.fields
             for heard in self.world.heard
             if (heard.system, heard.object) == (one.system, one.object)
         )
@@ -498,32 +522,44 @@ class _Oracle:
 
     def _once(self) -> None:
         """However often an edit was observed, it is judged once: as often, at most, as a value came to be there."""
-        came: Counter[tuple[str, str, str, Value]] = Counter()
-        slack: Counter[str] = Counter()
-        sharp = not any(self.world.counts[name] for name in BLURRING)
-        for (system, object_), source in self.stage.sources.items():
-            here = self.world.collections[system, object_]
-            for plan, reader in source.readers:
-                for name, parts in reader.fields.items():
-                    for row in here.by_uid.values():
-                        for state in row.states:
-                            if state.by == "ours" and sharp:
-                                continue  # what we wrote is no edit when it is seen
-                            raws = [state.fields.get(part.path) for part in parts]
-                            came[system, plan.entity.name, name, reader.see(name, raws, self.references).value] += 1
-        for one in self.world.wrote:
-            slack[one.system] += one.how == "dropped"
+        if self.world.counts["stale_read"]:
+            return
+        came = self._came()
+        begun: Counter[str] = Counter()
         for decision, outcome in self.asked.outcomes():
-            if outcome.kind in ("created", "linked", "deleted", "delete_queued", "resolved_by_person"):
-                slack[outcome.system] += 1  # a link that begins anew is seen for the first time once more
-            if outcome.question is not None and outcome.field:
-                came[outcome.system, decision.entity, outcome.field, outcome.question.value] -= 1
+            if outcome.kind in _BEGINS:
+                begun[outcome.system] += 1  # a link that begins anew is seen for the first time once more
+            question = outcome.question
+            if question and outcome.field and not question.invalid and outcome.kind != "resolved_by_person":
+                came[outcome.system, decision.entity, outcome.field, question.value] -= 1
         for (system, _), here in self.world.collections.items():
-            slack[system] -= len(here.by_uid)
+            begun[system] -= sum(row.states[0].by != "ours" for row in here.by_uid.values())
         for (system, entity, name, value), left in came.items():
             self.found.checked[4] += 1
-            if left + max(0, slack[system]) < 0 and not self.world.counts["stale_read"]:
-                self.found.wrong(4, f"{entity}.{name} {value!r} in {system} was judged more often than it came")
+            dropped = sum(one.how == "dropped" and one.system == system for one in self.world.wrote)
+            if left + max(0, begun[system]) + dropped < 0:
+                self.found.wrong(
+                    4, f"{entity}.{name} {value!r} in {system} was judged more often than it came"
+                )
+
+    def _came(self) -> Counter[tuple[str, str, str, Value]]:
+        """(system, entity, field, value) -> in how many states it was there."""
+        came: Counter[tuple[str, str, str, Value]] = Counter()
+        sharp = not any(self.world.counts[name] for name in BLURRING)
+        for (system, object_), source in self.stage.sources.items():
+            states = [
+                s for row in self.world.collections[system, object_].by_uid.values() for s in row.states
+            ]
+            # what we wrote is no edit when it is seen, unless something blurred it
+            states = [state for state in states if state.by != "ours" or not sharp]
+            for plan, reader in source.readers:
+                for name, parts in reader.fields.items():
+                    for state in states:
+                        raws = [state.fields.get(part.path) for part in parts]
+                        came[
+                            system, plan.entity.name, name, reader.see(name, raws, self.references).value
+                        ] += 1
+        return came
 
     # ---- 9 ----
 
@@ -540,13 +576,19 @@ class _Oracle:
             stuck = {state: n for state, n in system.pushes.items() if state not in ("refused", "waiting")}
             if stuck:
                 self.found.wrong(9, f"pushes to {system.name} are stuck: {stuck}")
-        tombstoned = {(c.system, c.object) for c in status.counters if c.what in ("tombstoned", "merged_at_vendor")}
+        tombstoned = {
+            (c.system, c.object) for c in status.counters if c.what in ("tombstoned", "merged_at_vendor")
+        }
         for (system, object_), source in self.stage.sources.items():
             for row in self.world.collections[system, object_].rows.values():
                 for plan, _ in source.readers:
                     self.found.checked[9] += 1
                     known = (system, object_, row.id, plan.entity.name) in self.linked
-                    if not known and not self._queued(system, object_) and (system, object_) not in tombstoned:
+                    if (
+                        not known
+                        and not self._queued(system, object_)
+                        and (system, object_) not in tombstoned
+                    ):
                         self.found.wrong(9, f"{system} {object_} {row.id} is not linked, and nothing says so")
 
     def _queued(self, system: str, object_: str) -> bool:

@@ -124,7 +124,8 @@ class Play:
         """A new process on the store that is there."""
         self.store.seam = self.seam
         self._vendors: dict[str, Any] = getattr(self, "_vendors", {}) or {
-            name: Simulated(_account(name, self.world), self.world, self.seam) for name in self.stage.mapping.systems
+            name: Simulated(_account(name, self.world), self.world, self.seam)
+            for name in self.stage.mapping.systems
         }
         connectors = {name: cast("Connector", Guarded(one, name)) for name, one in self._vendors.items()}
         return Engine(

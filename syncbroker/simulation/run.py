@@ -147,7 +147,9 @@ class Simulation:
             self.violated[n] += 1
 
         def fails(some: Sequence[Step], faults: frozenset[str]) -> bool:
-            return any(one.invariant == wrong.invariant for one in self.told(seed, some, faults)[1].violations)
+            return any(
+                one.invariant == wrong.invariant for one in self.told(seed, some, faults)[1].violations
+            )
 
         short, faults = shrink(steps, self.faults, fails)
         _, again = self.told(seed, short, faults)

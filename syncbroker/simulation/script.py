@@ -97,9 +97,7 @@ class _Writer:
             slots = self.stage.slots[system, object_]
             for who in range(1, self.heads + 1):
                 if by.random() < 0.75:
-                    steps.append(
-                        Step("make", system, object_, who, self.cast.first(slots, who, by))
-                    )
+                    steps.append(Step("make", system, object_, who, self.cast.first(slots, who, by)))
         if by.random() < 0.8:
             steps.append(Step("sync"))
         for _ in range(by.randint(*length)):
@@ -171,7 +169,11 @@ class _Writer:
         steps: list[Step] = []
         for system in systems:
             object_ = plan.readers[system].rule.object
-            steps.append(Step("make", system, object_, who, self.cast.first(self.stage.slots[system, object_], who, by)))
+            steps.append(
+                Step(
+                    "make", system, object_, who, self.cast.first(self.stage.slots[system, object_], who, by)
+                )
+            )
             if system == systems[0]:
                 steps.append(Step("pull", system, object_))
         return [*steps, Step("wait", n=20), Step("deliver", systems[-1])]
@@ -225,5 +227,11 @@ class _Writer:
             return [Step("meanwhile", inner.system, name=moment, inner=inner)] if inner.kind == "edit" else []
         if name == "second_worker":
             return [Step("meanwhile", system, name=by.choice(("write", "find", "read")))]
-        count = by.randint(1, 25) if name == "killed" else by.randint(1, 6) if name == "outage" else by.choice((1, 1, 2, 5))
+        count = (
+            by.randint(1, 25)
+            if name == "killed"
+            else by.randint(1, 6)
+            if name == "outage"
+            else by.choice((1, 1, 2, 5))
+        )
         return [Step("fault", "" if name == "killed" else system, name=name, n=count)]

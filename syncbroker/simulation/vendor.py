@@ -94,7 +94,9 @@ class Simulated:
         while True:
             self._request("page")
             when = self._when(here)
-            there = sorted(here.rows.values(), key=lambda row: row.id if here.spec.sorted_scan else str(row.uid))
+            there = sorted(
+                here.rows.values(), key=lambda row: row.id if here.spec.sorted_scan else str(row.uid)
+            )
             part = there[at : at + self.traits.page]
             shown = [(row, state) for row in part if (state := row.at(when)) is not None]
             if shown and self.world.strikes("page_short", self.system):
@@ -263,7 +265,9 @@ class Simulated:
 
     def _create(self, object: str, one: Write, values: Mapping[str, Any], how: str) -> Receipt:
         here, world = self.here[object], self.world
-        there = next((r for path in here.unique if values.get(path) and (r := here.holding(path, values[path]))), None)
+        there = next(
+            (r for path in here.unique if values.get(path) and (r := here.holding(path, values[path]))), None
+        )
         if there is None and here.spec.stamp_path in here.unique:
             there = next((r for r in here.rows.values() if r.stamp_id == one.stamp_id), None)
         if there is not None:
@@ -316,7 +320,9 @@ class Simulated:
             raise BadDelivery("no JSON", status=400, system=self.system) from error
         item = None
         if "fields" in told:
-            heard = Heard(self.world.clock.at, self.system, told["object"], told["uid"], told["stamp"], told["fields"])
+            heard = Heard(
+                self.world.clock.at, self.system, told["object"], told["uid"], told["stamp"], told["fields"]
+            )
             self.world.heard.append(heard)
             item = Item(
                 id=told["id"],

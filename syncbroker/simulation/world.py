@@ -207,7 +207,9 @@ class World:
     ) -> Row | None:
         """A new record; None where the system lets a value of it occur once only."""
         here = self.collections[system, object_]
-        if any(fields.get(path) not in (None, "") and here.holding(path, fields[path]) for path in here.unique):
+        if any(
+            fields.get(path) not in (None, "") and here.holding(path, fields[path]) for path in here.unique
+        ):
             return None
         uid = self.next_uid()
         row = here.make(uid, f"{object_[:2]}{uid:05d}", who, fields, self.clock(), by)
@@ -228,10 +230,16 @@ class World:
     ) -> bool:
         """Somebody sets these paths. False when the system does not let them."""
         here = self.collections[system, object_]
-        real = {path: raw for path, raw in changes.items() if row.now.fields.get(path) != here.kept(path, raw)}
+        real = {
+            path: raw for path, raw in changes.items() if row.now.fields.get(path) != here.kept(path, raw)
+        }
         if not real or row.id not in here.rows:
             return False
-        if any(real.get(path) not in (None, "") and here.holding(path, real[path], row) for path in here.unique if path in real):
+        if any(
+            real.get(path) not in (None, "") and here.holding(path, real[path], row)
+            for path in here.unique
+            if path in real
+        ):
             return False
         old = here.change(row, real, self.clock(), by, consent=consent)
         for path in real:
@@ -283,7 +291,12 @@ class World:
         }
         bare = self.strikes("webhook_bare", system)
         if self.traits[system].bodies and not bare and kind in ("changed", "created"):
-            told |= {"fields": row.now.fields, "stamp": row.now.stamp, "by": row.now.by, "consent": row.now.consent}
+            told |= {
+                "fields": row.now.fields,
+                "stamp": row.now.stamp,
+                "by": row.now.by,
+                "consent": row.now.consent,
+            }
         body = orjson.dumps(told)
         if self.strikes("webhook_dropped", system):
             return

@@ -30,7 +30,9 @@ def a_linked_row(play: Play) -> Row:
 
 def differ(play: Play) -> None:
     row = a_linked_row(play)
-    play.world.collections["crm", "people"].change(row, {"about": "somebody else"}, play.world.clock(), "ours")
+    play.world.collections["crm", "people"].change(
+        row, {"about": "somebody else"}, play.world.clock(), "ours"
+    )
 
 
 def overrule(play: Play) -> None:

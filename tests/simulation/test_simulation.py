@@ -58,12 +58,19 @@ def test_every_kind_of_decision_is_made_often_enough(report: Report, kind: str, 
 
 @pytest.mark.parametrize("policy", Policy.__args__)  # type: ignore[attr-defined]  # a Literal's own
 def test_every_policy_adopts_and_settles_conflicts(report: Report, policy: str) -> None:
-    kinds = {branch.split()[1]: count for branch, count in report.branches.items() if branch.split()[0] == policy}
+    kinds = {
+        branch.split()[1]: count for branch, count in report.branches.items() if branch.split()[0] == policy
+    }
     assert kinds["adopted"] >= 10
-    assert kinds.get("conflict_resolved", 0) + kinds.get("conflict_queued", 0) + kinds.get("edit_ignored", 0) >= 3
+    assert (
+        kinds.get("conflict_resolved", 0) + kinds.get("conflict_queued", 0) + kinds.get("edit_ignored", 0)
+        >= 3
+    )
 
 
-@pytest.mark.parametrize(("invariant", "least"), [(1, 1000), (2, SEEDS), (3, 30), (4, 3000), (5, 100), (6, 3), (9, 1000)])
+@pytest.mark.parametrize(
+    ("invariant", "least"), [(1, 1000), (2, SEEDS), (3, 30), (4, 3000), (5, 100), (6, 3), (9, 1000)]
+)
 def test_every_invariant_is_checked_often_enough(report: Report, invariant: int, least: int) -> None:
     (one,) = [one for one in report.invariants if one.invariant == invariant]
     assert one.checked >= least

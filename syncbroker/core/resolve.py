@@ -188,7 +188,9 @@ def _foreign(rule: FieldRule, q: Question, why: str) -> Verdict:
         return Verdict(kind="edit_proposed", golden=g, why=why, winner=g.source, let_stand=True, ask=True)
     if rule.on_foreign_edit == "ignore" or not q.can_push:
         return Verdict(kind="edit_ignored", golden=g, why=why, winner=g.source, let_stand=True)
-    if g.value is None and rule.empty != "clear":  # nothing to put back yet; a later golden value is owed here, too
+    if (
+        g.value is None and rule.empty != "clear"
+    ):  # nothing to put back yet; a later golden value is owed here, too
         return Verdict(kind="edit_ignored", golden=g, why=why, winner=g.source)
     if not q.seen_before:
         return _keep(q, "conflict_resolved", why)

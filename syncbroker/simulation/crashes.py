@@ -16,7 +16,8 @@ from syncbroker.simulation.script import Step, write_script
 from syncbroker.store import decisions
 
 CALM = frozenset(("clock_skew", "coarse_stamps"))
-"""Traits that a death does not mix with. A system that rewrites is not among them: after a lost answer its rewrite may be
+"""Traits that a death does not mix with. A system that rewrites is not among them: after a lost answer its rewrite
+may be
 taken for an edit (docs/simulation.md)."""
 
 LENGTH = (4, 9)
@@ -39,7 +40,7 @@ def differing(cast: Cast, seed: int, store: FragileStore, points: int) -> Iterat
     if asks(alive):
         return
     end, seams = held(alive), alive.passages
-    by = Random(f"{seed} deaths")  # noqa: S311  # a seeded world
+    by = Random(f"{seed} deaths")  # a seeded world
     for at in sorted(by.sample(range(1, seams + 1), min(points, seams))):
         dead = told(cast, seed, store, steps, at)
         if asks(dead):

@@ -45,7 +45,7 @@ class Cast:
 
     def first(self, slots: tuple[Slot, ...], who: int, by: Random) -> tuple[tuple[str, Any], ...]:
         """The fields of a new record. Match keys take the person's usual value, so that records are recognised."""
-        made = []
+        made: list[tuple[str, Any]] = []
         for slot in slots:
             if not (slot.keyed or slot.needed or by.random() < 0.7):
                 continue

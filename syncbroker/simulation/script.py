@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from syncbroker.simulation.faults import of_kind
 from syncbroker.simulation.people import HEADS, Cast, Refer
-from syncbroker.simulation.stage import Slot, Stage
+from syncbroker.simulation.stage import Slot
 
 Kind = Literal[
-    "make", "edit", "remove", "sync", "sweep", "pull", "compare", "deliver", "listen", "wait", "answer", "fault", "meanwhile"
+    "make", "edit", "remove", "sync", "sweep", "pull", "compare", "deliver", "listen", "wait", "answer", "fault",
+    "meanwhile",
 ]  # fmt: skip
 
 STEPS = (12, 30)
@@ -24,7 +25,8 @@ STEPS = (12, 30)
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens. `changes`: (path, raw) pairs; `n` counts (calls, seconds, which review); `name`: the fault,
+    """One thing that happens. `changes`: (path, raw) pairs; `n` counts (calls, seconds, which review); `name`: the
+    fault,
     or the moment of a call; `inner`: what happens at that moment."""
 
     kind: Kind
@@ -92,12 +94,12 @@ class _Writer:
 
     def write(self, length: tuple[int, int]) -> list[Step]:
         by = self.by
-        steps = []
-        for system, object_ in self.sources:
-            slots = self.stage.slots[system, object_]
-            for who in range(1, self.heads + 1):
-                if by.random() < 0.75:
-                    steps.append(Step("make", system, object_, who, self.cast.first(slots, who, by)))
+        steps = [
+            Step("make", system, object_, who, self.cast.first(self.stage.slots[system, object_], who, by))
+            for system, object_ in self.sources
+            for who in range(1, self.heads + 1)
+            if by.random() < 0.75
+        ]
         if by.random() < 0.8:
             steps.append(Step("sync"))
         for _ in range(by.randint(*length)):

@@ -60,7 +60,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Wrote:
-    """A write of ours as the system met it. `before`: what stood in the written paths. `based`: when the broker last read
+    """A write of ours as the system met it. `before`: what stood in the written paths. `based`: when the broker
+    last read
     the row by its id before. `how`: "late" when it was made after its call had ended without an answer."""
 
     at: Micros
@@ -134,7 +135,7 @@ class World:
         self.puts_back: Counter[tuple[str, str, int, str]] = Counter()
         self.owners: dict[tuple[str, Any], int] = {}
         self._uids = self._later = self._events = 0
-        by = Random(f"{seed} traits")  # noqa: S311  # a seeded world
+        by = Random(f"{seed} traits")  # a seeded world
         for name in stage.mapping.systems:
             self._set_up(name, Random(by.random()))
 

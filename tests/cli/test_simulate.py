@@ -7,7 +7,7 @@ import pytest
 
 from syncbroker.cli.main import run
 from syncbroker.simulation import run as running
-from syncbroker.simulation.oracle import Verdicts, Violation
+from syncbroker.simulation.verdicts import Verdicts, Violation
 
 MAPPINGS = str(Path(__file__).parents[2] / "mappings")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.engine import answer, cycle, deliver, ingest, settle
+from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds

@@ -5,7 +5,7 @@ Every mutant names a seed that shows it soon; a few more are tried, since other 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from syncbroker.core import observe
 from syncbroker.core.observe import Edit, Look, Observed, Timing
 from syncbroker.core.state import UNSEEN, LinkState
-from syncbroker.core.types import Value
 from syncbroker.engine import decide, deliver, settle
 from syncbroker.engine.workspace import Workspace
 from syncbroker.simulation.people import Cast

@@ -198,6 +198,8 @@ class Simulated:
         if len(writes) > here.spec.batch.get(op, 0):
             world.broken.append(f"{self.system} {object}: {len(writes)} {op}s in one call")
         if world.strikes("server_error", self.system):
+            for one in writes:
+                self._note(object, one, one.values, here.rows.get(one.id or ""), made=False, how="lost")
             raise OutcomeUnknown("500", system=self.system)
         if world.strikes("landed_late", self.system):
             for one in writes:

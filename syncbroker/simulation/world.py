@@ -76,7 +76,7 @@ class Wrote:
     values: Mapping[str, Any]
     based: Micros
     made: bool
-    how: Literal["", "late", "dropped", "stale", "exists", "missing"] = ""
+    how: Literal["", "late", "lost", "dropped", "stale", "exists", "missing"] = ""
 
 
 @dataclass(frozen=True)

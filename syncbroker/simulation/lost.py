@@ -98,10 +98,10 @@ class Losses:
         lag = int(here.spec.lag * 1_000_000)
         if one.how == "late":
             why = "a request that landed late"
-        elif not here.spec.conditional and at > max(one.based, one.at - WINDOW) - lag:
-            why = "" if self._told_in_time(one, here, at) else "the window between re-check and write"
         elif self._sent_before(one, reader, what, value):
             why = "the same value was ours before"
+        elif not here.spec.conditional and at > max(one.based, one.at - WINDOW) - lag:
+            why = "" if self._told_in_time(one, here, at) else "the window between re-check and write"
         if why:
             self.found.excused[why] += 1
         return why

@@ -65,7 +65,8 @@ def _show(report: Report) -> None:
     last = report.first_seed + report.seeds - 1
     say(
         to,
-        f"{many(report.seeds, 'history', 'histories')} (seeds {report.first_seed} to {last}): {many(report.edits, 'edit')},"
+        f"{many(report.seeds, 'history', 'histories')} (seeds {report.first_seed} to {last}):"
+        f" {many(report.edits, 'edit')},"
         f" {many(report.writes, 'write')}, {many(sum(report.faults.values()), 'fault')} in {report.seconds:.0f} s"
         f" ({report.edits_per_second:,.0f} edits/s).",
     )

@@ -1,4 +1,5 @@
-"""What the oracle asks the broker, as an operator would: what is linked with what, what waits for a person, what `status`
+"""What the oracle asks the broker, as an operator would: what is linked with what, what waits for a person, what
+`status`
 counts, and what was decided. Values are never taken from here, only from the systems.
 """
 

@@ -16,7 +16,8 @@ from syncbroker.simulation.script import Step, write_script
 from syncbroker.store import decisions
 
 CALM = frozenset(("clock_skew", "coarse_stamps"))
-"""Traits that a death does not mix with. A system that rewrites is not among them: after a lost answer its rewrite may be
+"""Traits that a death does not mix with. A system that rewrites is not among them: after a lost answer its rewrite
+may be
 taken for an edit (docs/simulation.md)."""
 
 LENGTH = (4, 9)
@@ -42,8 +43,8 @@ def differing(cast: Cast, seed: int, store: FragileStore, points: int) -> Iterat
     by = Random(f"{seed} deaths")  # a seeded world
     for at in sorted(by.sample(range(1, seams + 1), min(points, seams))):
         dead = told(cast, seed, store, steps, at)
-        if asks(dead):
-            continue
+        if asks(dead) or edits(dead) != edits(alive):
+            continue  # somebody found a record earlier or later than before, and did something else
         after = held(dead)
         yield at, "; ".join(_unlike(end, after))
 
@@ -52,6 +53,11 @@ def asks(play: Play) -> bool:
     """A write that could not be settled was left to a person: from there on the histories may part."""
     with play.store.read() as tx:
         return "refused" in decisions.waiting_counts(tx)
+
+
+def edits(play: Play) -> list[tuple[str, str, str, str]]:
+    """What people did, without ids."""
+    return [(one.system, one.object, one.path, repr(one.raw)) for one in play.world.edits]
 
 
 def held(play: Play) -> dict[tuple[str, str], list[str]]:

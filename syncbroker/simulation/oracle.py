@@ -1,69 +1,25 @@
 """The invariants, checked one by one in a world at rest.
 
 The oracle believes the systems' contents, and the world's own log of edits and of the writes that reached them. Of the
-broker it asks only what an operator may (`asked.py`): which records are linked, what is in review, what `status` counts,
+broker it asks only what an operator may (`asked.py`): which records are linked, what is in review, what `status`
+counts,
 and, where an invariant is about decisions, the decision log. What it must not call a violation are the limits that no
 rule removes (docs/simulation.md); each is one named excuse here, and counted.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
 
 from syncbroker.core.plan import Field, Plan, Reader
-from syncbroker.core.types import Micros, Type, Value
+from syncbroker.core.types import Type, Value
 from syncbroker.simulation.asked import Asked, Linked, ask
+from syncbroker.simulation.lost import BLURRING, Losses, plan_of
 from syncbroker.simulation.play import Play
 from syncbroker.simulation.systems import Collection, Mark, Row, plain
+from syncbroker.simulation.verdicts import Verdicts
 from syncbroker.simulation.world import Wrote
-
-WINDOW: Micros = 5_000_000
-"""The longest time between the re-check and the write that it is for: a few calls, and a job that takes a while."""
-
-BLURRING = (
-    "answer_lost", "landed_late", "write_dropped", "batch_half", "server_error", "killed", "second_worker", "stale_read",
-    "outage", "rate_limited", "rate_limited_blindly",
-)  # fmt: skip
-"""Faults after which a value of ours may be seen as if for the first time."""
-
-INVARIANTS: dict[int, str] = {
-    1: "converge or queue",
-    2: "writes stop",
-    3: "no duplicates",
-    4: "nothing lost",
-    5: "authority holds",
-    6: "base after write",
-    9: "nothing silent",
-}
-"""By their number in docs/semantics.md. Replay (7) and undo (8) are checked where those commands are."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    """`record`: the broker's record that it is about, "" when it is about none."""
-
-    invariant: int
-    text: str
-    record: str = ""
-
-
-@dataclass
-class Verdicts:
-    """`checked`: how often each invariant was looked at. `excused`: limits that were met, by name.
-
-    `kinds` and `branches` ("policy kind") count outcomes; `decisions` are those of every record, as text.
-    """
-
-    checked: Counter[int] = field(default_factory=Counter)
-    excused: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    branches: Counter[str] = field(default_factory=Counter)
-    decisions: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    violations: list[Violation] = field(default_factory=list)
-
-    def wrong(self, invariant: int, text: str, record: str = "") -> None:
-        self.violations.append(Violation(invariant, text, record))
 
 
 @dataclass(frozen=True)
@@ -105,6 +61,7 @@ class _Oracle:
             for one in self.asked.links
             if one.external_id is not None
         }
+        self.losses = Losses(play, self.asked, self.references, self.found)
         self.answered = {(one.review.record_id, one.review.field) for one in play.answers}
         self.let_be = {
             (one.review.record_id, one.review.system, one.review.field)
@@ -140,7 +97,7 @@ class _Oracle:
                 self._field(record, plan, plan.fields[name], links)
         self._writes_stop()
         self._no_duplicates()
-        self._nothing_lost()
+        self.losses.check()
         self._nothing_silent()
         self._note_decisions()
         return self.found
@@ -298,7 +255,7 @@ class _Oracle:
             for w in self.world.wrote
             if w.uid == owner.row.uid and path in w.values and w.made and w.at >= last.at
         )
-        if self._excuse(over, owner.here, last.at, owner.reader, one, seen.value):
+        if self.losses.excuse(over, owner.here, last.at, owner.reader, one, seen.value):
             return
         text = f"{one.name} of its owner {owner.link.system} was {seen.value!r} and is now {owner.value!r}"
         self.found.wrong(5, text, record)
@@ -325,8 +282,27 @@ class _Oracle:
         if quiet.writes or quiet.decisions or quiet.reviews:
             did = f"{quiet.writes} writes, {quiet.decisions} decisions, {quiet.reviews} reviews"
             self.found.wrong(2, f"the world never comes to rest: the last full sync and sweep made {did}")
+        if not any(self.world.counts[name] for name in BLURRING if name != "second_worker"):
+            for one in self.world.wrote:
+                self._was_needed(one)
         for text in self.world.broken:
             self.found.wrong(2, text)
+
+    def _was_needed(self, one: Wrote) -> None:
+        """A system is not written what a write of ours has set there already."""
+        if one.op != "update" or not one.made or one.how:
+            return
+        self.found.checked[2] += 1
+        here = self.world.collections[one.system, one.object]
+        if here.rewrites or here.spec.lag:
+            return
+        if all(
+            (mark := one.marks.get(path)) and mark.by == "ours" and mark.raw == raw
+            for path, raw in one.values.items()
+        ):
+            self.found.wrong(
+                2, f"{one.system} was written the same twice: {dict(one.values)}", str(one.stamp_id)
+            )
 
     # ---- 3 ----
 
@@ -350,7 +326,7 @@ class _Oracle:
 
     def _may_return(self, one: Wrote, before: Row) -> bool:
         """A deleted record is made anew only where the mapping or a person says so."""
-        plan = self._plan_of(one)
+        plan = plan_of(self.stage, one)
         if plan is None or plan.readers[one.system].rule.delete == "recreate":
             return True
         if any(w.op == "delete" and w.uid == before.uid for w in self.world.wrote):
@@ -359,7 +335,7 @@ class _Oracle:
 
     def _was_there(self, one: Wrote, here: Collection) -> None:
         """The system already had a record with the same match keys, and could have said so."""
-        plan = self._plan_of(one)
+        plan = plan_of(self.stage, one)
         if plan is None:
             return
         reader = plan.readers[one.system]
@@ -393,143 +369,6 @@ class _Oracle:
             for state in row.states
         )
 
-    def _plan_of(self, one: Wrote) -> Plan | None:
-        found = [plan for plan, _ in self.stage.sources[one.system, one.object].readers]
-        return found[0] if len(found) == 1 else None
-
-    # ---- 4 ----
-
-    def _nothing_lost(self) -> None:
-        """What a write of ours removed had been judged, or falls under a limit."""
-        for one in self.world.wrote:
-            if one.op != "update" or not one.made:
-                continue
-            here = self.world.collections[one.system, one.object]
-            for plan, reader in self.stage.sources[one.system, one.object].readers:
-                for name, parts in reader.fields.items():
-                    if parts[0].path in one.values:
-                        self._removed(one, here, plan, reader, plan.fields[name])
-        self._once()
-
-    def _removed(self, one: Wrote, here: Collection, plan: Plan, reader: Reader, what: Field) -> None:
-        paths = [part.path for part in reader.fields[what.name]]
-        marks = [mark for path in paths if (mark := one.marks.get(path)) is not None and mark.by != "ours"]
-        if not marks:
-            return
-        at = max(mark.at for mark in marks)
-        before = reader.see(what.name, [one.before.get(path) for path in paths], self.references)
-        after = reader.see(what.name, [one.values.get(path) for path in paths], self.references)
-        if before.value == after.value and before.invalid == after.invalid:
-            return
-        self.found.checked[4] += 1
-        key = (one.system, plan.entity.name, what.name)
-        if before.invalid or before.pending:
-            if before.raw in self.asked.raws[key] or before.pending:
-                return
-        elif before.value in self.asked.judged[key]:
-            return
-        if before.value is None and not self._was_set(one, here, reader, what, at):
-            return
-        if self._excuse(one, here, at, reader, what, before.value):
-            return
-        text = f"{plan.entity.name}.{what.name} in {one.system}: {before.value!r} was overwritten and never judged"
-        self.found.wrong(4, text, str(one.stamp_id or ""))
-
-    def _was_set(self, one: Wrote, here: Collection, reader: Reader, what: Field, at: Micros) -> bool:
-        """The broker knew a value of it from before it was emptied, so that the emptying could be seen."""
-        paths = [part.path for part in reader.fields[what.name]]
-        plan = self._plan_of(one)
-        judged = self.asked.judged[one.system, plan.entity.name if plan else "", what.name]
-        earlier = [state for state in here.by_uid[one.uid].states if state.at < at]
-        values = [
-            reader.see(what.name, [s.fields.get(p) for p in paths], self.references).value for s in earlier
-        ]
-        return any(v is not None and (v in judged or self._sent_before(one, reader, what, v)) for v in values)
-
-    def _excuse(
-        self, one: Wrote, here: Collection, at: int, reader: Reader, what: Field, value: Value
-    ) -> str:
-        """The limit under which an edit of this time could not be saved, or ""."""
-        why = ""
-        lag = int(here.spec.lag * 1_000_000)
-        if one.how == "late":
-            why = "a request that landed late"
-        elif not here.spec.conditional and at > max(one.based, one.at - WINDOW) - lag:
-            why = "" if self._told_in_time(one, here, at) else "the window between re-check and write"
-        elif self._sent_before(one, reader, what, value):
-            why = "the same value was ours before"
-        if why:
-            self.found.excused[why] += 1
-        return why
-
-    def _told_in_time(self, one: Wrote, here: Collection, at: Micros) -> bool:
-        """A webhook showed the edit, with a version between the read and the write, before anything newer was to be seen."""
-        row = here.by_uid[one.uid]
-        edited, based = row.at(at), row.at(one.based)
-        ours = next((state for state in row.states if state.by == "ours" and state.at >= one.at), None)
-        if here.spec.stamp is None or edited is None or based is None or ours is None:
-            return False
-        if not based.stamp < edited.stamp < ours.stamp:
-            return False
-        after = [state.at for state in row.states if state.at > ours.at]
-        until = min(after, default=self.world.clock.at)
-        attempts = [w.at for w in self.world.wrote if w.uid == one.uid and w.at > one.at]
-        until = min([until, *attempts])
-        return any(
-            heard.uid == one.uid
-            and heard.stamp == edited.stamp
-            and heard.at < until
-            and heard.fields == edited.fields
-            for heard in self.world.heard
-            if (heard.system, heard.object) == (one.system, one.object)
-        )
-
-    def _sent_before(self, one: Wrote, reader: Reader, what: Field, value: Value) -> bool:
-        """A write of ours had set the value, or tried to."""
-        here = self.world.collections[one.system, one.object]
-        paths = [part.path for part in reader.fields[what.name]]
-        for other in self.world.wrote:
-            if other.uid != one.uid or other.at >= one.at or paths[0] not in other.values:
-                continue
-            for raws in (
-                [other.values.get(path) for path in paths],
-                [here.kept(path, other.values.get(path)) for path in paths],
-            ):
-                if reader.see(what.name, raws, self.references).value == value:
-                    return True
-        return False
-
-    def _once(self) -> None:
-        """However often an edit was observed, it is judged once: as often, at most, as a value came to be there."""
-        came: Counter[tuple[str, str, str, Value]] = Counter()
-        slack: Counter[str] = Counter()
-        sharp = not any(self.world.counts[name] for name in BLURRING)
-        for (system, object_), source in self.stage.sources.items():
-            here = self.world.collections[system, object_]
-            for plan, reader in source.readers:
-                for name, parts in reader.fields.items():
-                    for row in here.by_uid.values():
-                        for state in row.states:
-                            if state.by == "ours" and sharp:
-                                continue  # what we wrote is no edit when it is seen
-                            raws = [state.fields.get(part.path) for part in parts]
-                            came[
-                                system, plan.entity.name, name, reader.see(name, raws, self.references).value
-                            ] += 1
-        for one in self.world.wrote:
-            slack[one.system] += one.how == "dropped"
-        for decision, outcome in self.asked.outcomes():
-            question = outcome.question
-            if question is None or not question.seen_before or not outcome.field:
-                continue
-            came[outcome.system, decision.entity, outcome.field, question.value] -= 1
-        for (system, entity, name, value), left in came.items():
-            self.found.checked[4] += 1
-            if left + slack[system] < 0 and not self.world.counts["stale_read"]:
-                self.found.wrong(
-                    4, f"{entity}.{name} {value!r} in {system} was judged more often than it came"
-                )
-
     # ---- 9 ----
 
     def _nothing_silent(self) -> None:
@@ -541,10 +380,10 @@ class _Oracle:
             self.found.wrong(9, f"{len(status.unfinished)} runs are unfinished")
         if status.deliveries.get("new"):
             self.found.wrong(9, f"{status.deliveries['new']} deliveries were never dealt with")
-        for system in status.systems:
-            stuck = {state: n for state, n in system.pushes.items() if state not in ("refused", "waiting")}
+        for one in status.systems:
+            stuck = {state: n for state, n in one.pushes.items() if state not in ("refused", "waiting")}
             if stuck:
-                self.found.wrong(9, f"pushes to {system.name} are stuck: {stuck}")
+                self.found.wrong(9, f"pushes to {one.name} are stuck: {stuck}")
         tombstoned = {
             (c.system, c.object) for c in status.counters if c.what in ("tombstoned", "merged_at_vendor")
         }

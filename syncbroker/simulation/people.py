@@ -10,7 +10,7 @@ from syncbroker.simulation import values
 from syncbroker.simulation.stage import Slot, Stage, refers_to
 
 HEADS = 3
-"""How many people (and companies, ...) a world has at most."""
+"""How many people (and companies, ...) a world has at most at its beginning; one more may come."""
 
 
 class Refer(NamedTuple):
@@ -38,14 +38,14 @@ class Cast:
         found: dict[tuple[str, Any], int] = {}
         for slots in self.stage.slots.values():
             for slot in slots:
-                for who in range(1, HEADS + 1):
+                for who in range(1, HEADS + 2):
                     entity = slot.plan.entity.name
                     found.update({(entity, v): who for v in self.pool(slot, who) if isinstance(v, str)})
         return found
 
     def first(self, slots: tuple[Slot, ...], who: int, by: Random) -> tuple[tuple[str, Any], ...]:
         """The fields of a new record. Match keys take the person's usual value, so that records are recognised."""
-        made = []
+        made: list[tuple[str, Any]] = []
         for slot in slots:
             if not (slot.keyed or slot.needed or by.random() < 0.7):
                 continue

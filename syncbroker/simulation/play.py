@@ -1,4 +1,5 @@
-"""One history from its beginning to rest: steps are done through the real engine on the real store, then all calms down.
+"""One history from its beginning to rest: steps are done through the real engine on the real store, then all calms
+down.
 
 A process dies at a seam: before and after every transaction, before every request and after every answer. The seams are
 found by wrapping the store and the connectors, so that no crash point is listed by hand and none is forgotten.
@@ -318,7 +319,8 @@ class Play:
     # ---- rest ----
 
     def rest(self) -> None:
-        """Nobody edits any more and nothing fails: what is under way arrives, and all is looked at until nothing moves."""
+        """Nobody edits any more and nothing fails: what is under way arrives, and all is looked at until nothing
+        moves."""
         self.at_rest = True
         world = self.world
         world.armed.clear()
@@ -328,6 +330,7 @@ class Play:
         world.pass_(5 * HOUR)
         cycle.recover(self.engine)
         self._listen()
+        moved: list[int] = []
         for _ in range(ROUNDS):
             before = self._state()
             self._round()

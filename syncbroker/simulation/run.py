@@ -1,4 +1,5 @@
-"""Many seeds over one mapping: every invariant of every history, counted, with the shortest history of what went wrong."""
+"""Many seeds over one mapping: every invariant of every history, counted, with the shortest history of what went
+wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ import msgspec
 
 from syncbroker.simulation import crashes
 from syncbroker.simulation.faults import FAULTS
-from syncbroker.simulation.oracle import INVARIANTS, Verdicts, Violation, check
+from syncbroker.simulation.oracle import check
 from syncbroker.simulation.people import Cast
 from syncbroker.simulation.play import FragileStore, Play
 from syncbroker.simulation.script import Step, write_script
 from syncbroker.simulation.shrink import shrink
+from syncbroker.simulation.verdicts import INVARIANTS, Verdicts, Violation
 
 CRASH_EVERY, CRASH_POINTS = 20, 3
 """Of every so many seeds one is told again with a death at so many of its seams."""

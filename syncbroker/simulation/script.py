@@ -16,7 +16,8 @@ from syncbroker.simulation.people import HEADS, Cast, Refer
 from syncbroker.simulation.stage import Slot
 
 Kind = Literal[
-    "make", "edit", "remove", "sync", "sweep", "pull", "compare", "deliver", "listen", "wait", "answer", "fault", "meanwhile"
+    "make", "edit", "remove", "sync", "sweep", "pull", "compare", "deliver", "listen", "wait", "answer", "fault",
+    "meanwhile",
 ]  # fmt: skip
 
 STEPS = (12, 30)
@@ -24,7 +25,8 @@ STEPS = (12, 30)
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens. `changes`: (path, raw) pairs; `n` counts (calls, seconds, which review); `name`: the fault,
+    """One thing that happens. `changes`: (path, raw) pairs; `n` counts (calls, seconds, which review); `name`: the
+    fault,
     or the moment of a call; `inner`: what happens at that moment."""
 
     kind: Kind
@@ -92,12 +94,12 @@ class _Writer:
 
     def write(self, length: tuple[int, int]) -> list[Step]:
         by = self.by
-        steps = []
-        for system, object_ in self.sources:
-            slots = self.stage.slots[system, object_]
-            for who in range(1, self.heads + 1):
-                if by.random() < 0.75:
-                    steps.append(Step("make", system, object_, who, self.cast.first(slots, who, by)))
+        steps = [
+            Step("make", system, object_, who, self.cast.first(self.stage.slots[system, object_], who, by))
+            for system, object_ in self.sources
+            for who in range(1, self.heads + 1)
+            if by.random() < 0.75
+        ]
         if by.random() < 0.8:
             steps.append(Step("sync"))
         for _ in range(by.randint(*length)):
@@ -108,6 +110,8 @@ class _Writer:
 
     def _step(self) -> Sequence[Step]:
         by = self.by
+        if by.random() < 0.12:
+            return by.choice((self._race, self._newcomer, self._leaver))()
         chance = by.random()
         if chance < 0.42:
             return [self._edit()]
@@ -132,6 +136,56 @@ class _Writer:
         if chance < 0.90:
             return [Step("deliver", by.choice(self.systems))]
         return [Step("sync" if by.random() < 0.8 else "sweep")]
+
+    def _race(self) -> Sequence[Step]:
+        """Two systems get an edit of one field; the broker knows of the first when it writes to the second."""
+        by = self.by
+        chosen = self._slot()
+        both = [s for s in chosen[2].rule.links if chosen[2].rule.links[s].push] if chosen else []
+        if chosen is None or len(both) < 2:
+            return [self._edit()]
+        slot, who = chosen[2], by.randint(1, self.heads)
+        first, second = by.sample(both, 2)
+        one, two = self._edit_of(slot, first, who), self._edit_of(slot, second, who)
+        if one is None or two is None:
+            return []
+        between: list[Step] = [two, Step("wait", n=20)]
+        moment = by.choice(("write", "write", "read"))
+        if "edit_meanwhile" in self.faults and by.random() < 0.5:
+            between = [Step("meanwhile", second, name=moment, inner=two)]
+        elif "second_worker" in self.faults and by.random() < 0.3:
+            between = [Step("meanwhile", second, name=moment)]
+        return [one, Step("pull", first, one.object), *between, Step("deliver", second)]
+
+    def _edit_of(self, slot: Slot, system: str, who: int) -> Step | None:
+        object_ = slot.plan.readers[system].rule.object
+        near = next((s for s in self.stage.slots[system, object_] if s.rule is slot.rule), None)
+        change = self.cast.change(near, who, self.by) if near else None
+        return Step("edit", system, object_, who, (change,)) if change else None
+
+    def _newcomer(self) -> Sequence[Step]:
+        """Somebody new is typed into two systems at once."""
+        by, who = self.by, HEADS + 1
+        plan = by.choice(list(self.stage.plans.values()))
+        systems = by.sample(list(plan.readers), min(2, len(plan.readers)))
+        steps: list[Step] = []
+        for system in systems:
+            object_ = plan.readers[system].rule.object
+            steps.append(
+                Step(
+                    "make", system, object_, who, self.cast.first(self.stage.slots[system, object_], who, by)
+                )
+            )
+            if system == systems[0]:
+                steps.append(Step("pull", system, object_))
+        return [*steps, Step("wait", n=20), Step("deliver", systems[-1])]
+
+    def _leaver(self) -> Sequence[Step]:
+        """Somebody is deleted in one system, which the broker sees, and goes on being edited elsewhere."""
+        by = self.by
+        system, object_ = by.choice(self.sources)
+        gone = Step("remove", system, object_, by.randint(1, self.heads))
+        return [gone, Step("compare", system, object_), self._edit(), Step("sync")]
 
     def _slot(self) -> tuple[str, str, Slot] | None:
         if not self.editable:

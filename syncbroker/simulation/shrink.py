@@ -1,4 +1,5 @@
-"""The shortest history that still goes wrong in the same way, found by leaving out steps and then traits of the world."""
+"""The shortest history that still goes wrong in the same way, found by leaving out steps and then traits of the
+world."""
 
 from __future__ import annotations
 

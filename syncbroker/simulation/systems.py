@@ -65,7 +65,8 @@ class Row:
 
 @dataclass
 class Collection:
-    """One object of a system. `rows` by id; `gone`: former id -> the id it has now, or None. `log`: (when, uid) of every
+    """One object of a system. `rows` by id; `gone`: former id -> the id it has now, or None. `log`: (when, uid) of
+    every
     change. `unique`: paths whose values the system lets occur once. `rewrites`: path -> how many letters it keeps.
     """
 

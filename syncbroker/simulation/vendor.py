@@ -1,4 +1,5 @@
-"""How the engine speaks to a simulated system: the connector contract over memory, with every fault that a call can meet.
+"""How the engine speaks to a simulated system: the connector contract over memory, with every fault that a call
+can meet.
 
 What an object can do (versions, lag, batches, conditional writes, history) is what its real connector declares.
 """
@@ -6,6 +7,7 @@ What an object can do (versions, lag, batches, conditional writes, history) is w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
@@ -27,7 +29,8 @@ class Simulated:
     kind: ClassVar[str] = "simulated"
     credentials_schema: ClassVar[Mapping[str, Any]] = {}
     options_schema: ClassVar[Mapping[str, Any]] = {}
-    objects: Mapping[str, ObjectSpec]  # type: ignore[misc]  # what the real connector of this system has
+    objects: Mapping[str, ObjectSpec]
+    """What the real connector of this system has."""
 
     def __init__(self, account: Account, world: World | None = None, seam: Seam | None = None) -> None:
         assert world is not None  # noqa: S101  # made by a play only
@@ -47,6 +50,7 @@ class Simulated:
         for fault, act in self.world.meanwhile.pop((self.system, moment), ()):
             self.world.count(fault)
             act()
+            self.world.pass_(CALL // 2)
         if self.world.down.get(self.system, 0) > self.world.clock.at:
             raise Unavailable("the system is down", system=self.system)
         if self.world.strikes("rate_limited", self.system):
@@ -194,10 +198,12 @@ class Simulated:
         if len(writes) > here.spec.batch.get(op, 0):
             world.broken.append(f"{self.system} {object}: {len(writes)} {op}s in one call")
         if world.strikes("server_error", self.system):
+            for one in writes:
+                self._note(object, one, one.values, here.rows.get(one.id or ""), made=False, how="lost")
             raise OutcomeUnknown("500", system=self.system)
         if world.strikes("landed_late", self.system):
-            kept = list(writes)
-            world.after(90_000_000, lambda: [self._take(object, one, how="late") for one in kept] and None)
+            for one in writes:
+                world.after(90_000_000, partial(self._late, object, one))
             raise OutcomeUnknown("no answer", system=self.system)
         if self.traits.jobs and op != "delete" and here.spec.batch.get(op, 1) > 1:
             return self._start(object, writes)
@@ -228,6 +234,9 @@ class Simulated:
         receipts = self._jobs[job]
         self._answer("job")
         return receipts
+
+    def _late(self, object: str, one: Write) -> None:
+        self._take(object, one, how="late")
 
     def _take(self, object: str, one: Write, how: str = "") -> Receipt:
         """One write takes effect, or cannot."""

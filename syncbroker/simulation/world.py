@@ -60,7 +60,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Wrote:
-    """A write of ours as the system met it. `before`: what stood in the written paths. `based`: when the broker last read
+    """A write of ours as the system met it. `before`: what stood in the written paths. `based`: when the broker
+    last read
     the row by its id before. `how`: "late" when it was made after its call had ended without an answer."""
 
     at: Micros
@@ -75,7 +76,7 @@ class Wrote:
     values: Mapping[str, Any]
     based: Micros
     made: bool
-    how: Literal["", "late", "dropped", "stale", "exists", "missing"] = ""
+    how: Literal["", "late", "lost", "dropped", "stale", "exists", "missing"] = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Connectors that are never called: only what their objects can do matters to a simulation. Three kinds of honesty.
 
-`careful`: versions, conditional writes, history. `checked`: versions to the second, answers that show the record.
+`careful`: versions, conditional writes, history. `checked`: versions, answers that show the record.
 `plain`: no versions, reads that lag, answers that show nothing, no webhooks.
 """
 
@@ -68,7 +68,7 @@ class Checked(_Kind):
                 "consent": FieldSpec(),
             },
             open_fields=True,
-            stamp=1_000_000,
+            stamp=1_000,
             batch=_BATCH,
             history=True,
             events=True,

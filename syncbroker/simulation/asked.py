@@ -1,6 +1,5 @@
 """What the oracle asks the broker, as an operator would: what is linked with what, what waits for a person, what
-`status`
-counts, and what was decided. Values are never taken from here, only from the systems.
+`status` counts, and what was decided. Values are never taken from here, only from the systems.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 The oracle believes the systems' contents, and the world's own log of edits and of the writes that reached them. Of the
 broker it asks only what an operator may (`asked.py`): which records are linked, what is in review, what `status`
-counts,
-and, where an invariant is about decisions, the decision log. What it must not call a violation are the limits that no
-rule removes (docs/simulation.md); each is one named excuse here, and counted.
+counts, and, where an invariant is about decisions, the decision log. What it must not call a violation are the limits
+that no rule removes (docs/simulation.md); each is one named excuse here, and counted.
 """
 
 from __future__ import annotations

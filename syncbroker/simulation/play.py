@@ -330,7 +330,12 @@ class Play:
         world.pass_(5 * HOUR)
         cycle.recover(self.engine)
         self._listen()
-        moved: list[int] = []
+        self.come_to_rest()
+
+    def come_to_rest(self) -> None:
+        """All is looked at until nothing moves; `quiet` says what still does after so many rounds."""
+        world, moved = self.world, list[int]()
+        self.quiet = Quiet()
         for _ in range(ROUNDS):
             before = self._state()
             self._round()

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from syncbroker.simulation import crashes
+from syncbroker.simulation import afterwards, crashes
 from syncbroker.simulation.faults import FAULTS
 from syncbroker.simulation.oracle import check
 from syncbroker.simulation.people import Cast
@@ -127,7 +127,9 @@ class Simulation:
     def told(self, seed: int, steps: Sequence[Step], faults: frozenset[str]) -> tuple[Play, Verdicts]:
         play = Play(self.cast, seed, faults, self.store)
         play.tell(steps)
-        return play, check(play)
+        verdicts = check(play)
+        afterwards.check(play, verdicts)
+        return play, verdicts
 
     def _count(self, play: Play, verdicts: Verdicts) -> None:
         self.checked.update(verdicts.checked)

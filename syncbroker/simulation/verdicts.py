@@ -12,9 +12,11 @@ INVARIANTS: dict[int, str] = {
     4: "nothing lost",
     5: "authority holds",
     6: "base after write",
+    7: "replay",
+    8: "undo touches only its own",
     9: "nothing silent",
 }
-"""By their number in docs/semantics.md. Replay (7) and undo (8) are checked where those commands are."""
+"""By their number in docs/semantics.md."""
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,7 @@ class Losses:
         if before.invalid:
             if before.raw in self.asked.raws[key] or before.pending:
                 return
-            counted = {(one.what, one.system) for one in self.asked.status.counters}
-            if (
-                one.based < at and ("superseded", one.system) in counted
-            ):  # seen late, it is nothing to decide about
+            if one.based < at:  # seen late, it is nothing to decide about
                 self.found.excused["unreadable, and seen when it was gone"] += 1
                 return
         elif before.value in self.asked.judged[key]:

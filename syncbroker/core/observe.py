@@ -129,9 +129,9 @@ def _late(link: LinkState, look: Look, order: Micros) -> Observed:
     fields, edits, superseded = dict(link.fields), [], 0
     for name, seen in look.seen.items():
         state = fields.get(name, UNSEEN)
-        if _is_known(state, seen):
+        if seen.invalid or _is_known(state, seen):
             continue
-        if seen.invalid or name not in link.ours or order <= link.since:  # nothing can be made of it any more
+        if name not in link.ours or order <= link.since:
             superseded += 1
             continue
         fields[name] = replace(state, known=_remember(state.known, seen.value))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from syncbroker.core.mapping import ValueSpec
 from syncbroker.core.plan import Field, Plan, Reader
 from syncbroker.core.types import Micros, Value
 from syncbroker.simulation.asked import Asked
@@ -66,10 +67,7 @@ class Losses:
         if before.invalid:
             if before.raw in self.asked.raws[key] or before.pending:
                 return
-            counted = {(one.what, one.system) for one in self.asked.status.counters}
-            if (
-                one.based < at and ("superseded", one.system) in counted
-            ):  # seen late, it is nothing to decide about
+            if one.based < at:  # seen late, it is nothing to decide about
                 self.found.excused["unreadable, and seen when it was gone"] += 1
                 return
         elif before.value in self.asked.judged[key]:
@@ -150,21 +148,30 @@ class Losses:
             return
         came = self._came()
         begun: Counter[str] = Counter()
+        judged: Counter[tuple[str, str, str, Value]] = Counter()
         for decision, outcome in self.asked.outcomes():
             if outcome.kind in _BEGINS:
                 begun[outcome.system] += 1  # a link that begins anew is seen for the first time once more
             question = outcome.question
             if question and outcome.field and not question.invalid and outcome.kind != "resolved_by_person":
-                came[outcome.system, decision.entity, outcome.field, question.value] -= 1
+                judged[outcome.system, decision.entity, outcome.field, question.value] += 1
         for (system, _), here in self.world.collections.items():
             begun[system] -= sum(row.states[0].by != "ours" for row in here.by_uid.values())
-        for (system, entity, name, value), left in came.items():
+        plans = self.stage.plans
+        for (system, entity, name, value), times in judged.items():
+            if entity in plans and any(part.entity for part in self._specs(entity, name)):
+                continue  # what a reference led to may be gone
+            left = came[system, entity, name, value] - times
             self.found.checked[4] += 1
             dropped = sum(one.how == "dropped" and one.system == system for one in self.world.wrote)
             if left + max(0, begun[system]) + dropped < 0:
                 self.found.wrong(
                     4, f"{entity}.{name} {value!r} in {system} was judged more often than it came"
                 )
+
+    def _specs(self, entity: str, name: str) -> list[ValueSpec]:
+        field = self.stage.plans[entity].fields.get(name)
+        return [member.spec for member in field.members] if field else []
 
     def _came(self) -> Counter[tuple[str, str, str, Value]]:
         """(system, entity, field, value) -> in how many states it was there."""

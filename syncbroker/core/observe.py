@@ -20,11 +20,13 @@ KNOWN_BOUND = 8
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """How an object can be ordered: has it a stamp, how stale may a read be (µs), are its writes conditional."""
+    """How an object can be ordered: has it a stamp, how stale may a read be (µs), are its writes conditional, do its
+    answers show the record afterwards."""
 
     stamped: bool
     lag: Micros = 0
     conditional: bool = False
+    shows: bool = True
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,8 @@ def observe(link: LinkState, look: Look, timing: Timing) -> Observed:
         if look.second:
             return _late(link, look, order)
         return Observed(link, again=not look.read or _news(link, look))
-    if look.read and not newer_read and not look.second and _contradicts(link, look):
+    asks = look.read or not timing.shows
+    if asks and not newer_read and not look.second and _contradicts(link, look):
         return Observed(link, again=True)  # an answer without a version leaves the order of the state before
     old = not stamped or order == link.order
     if old and link.ours and look.begun < link.seen + timing.lag and _stale(link, look):

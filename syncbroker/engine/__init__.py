@@ -48,7 +48,8 @@ class Source:
 
     @property
     def timing(self) -> Timing:
-        return Timing(self.spec.stamp is not None, int(self.spec.lag * 1_000_000), self.spec.conditional)
+        spec = self.spec
+        return Timing(spec.stamp is not None, int(spec.lag * 1_000_000), spec.conditional, spec.shows)
 
     @cached_property
     def members(self) -> Members:

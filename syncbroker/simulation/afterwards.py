@@ -1,4 +1,4 @@
-"""What is asked of a world at rest: are its decisions resolved again as they were, does undo touch only its own?
+"""What is asked of a world at rest: are its decisions resolved again as they were, does undo touch only its own.
 
 Both are about what the broker stored, so the first asks its log; the second is judged by the systems' contents: what
 differs in them afterwards must be what the undo said it would set back.

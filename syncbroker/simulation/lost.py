@@ -98,11 +98,25 @@ class Losses:
             why = "a request that landed late"
         elif self._sent_before(one, reader, what, value):
             why = "the same value was ours before"
+        elif self._held_before(one, here, at, reader, what, value):
+            why = "the same value was there before our writes"
         elif not here.spec.conditional and at > max(one.based, one.at - WINDOW) - lag:
             why = "" if self._told_in_time(one, here, at) else "the window between re-check and write"
         if why:
             self.found.excused[why] += 1
         return why
+
+    def _held_before(
+        self, one: Wrote, here: Collection, at: int, reader: Reader, what: Field, value: Value
+    ) -> bool:
+        """The system held it until writes of ours: seen late, it may be an echo of that time."""
+        paths = [part.path for part in reader.fields[what.name]]
+        states = [state for state in here.by_uid[one.uid].states if state.at < at]
+        seen = [
+            reader.see(what.name, [s.fields.get(p) for p in paths], self.references).value for s in states
+        ]
+        ours = [n for n, state in enumerate(states) if n and state.by == "ours" and seen[n] != seen[n - 1]]
+        return bool(ours) and value in seen[: ours[-1]]
 
     def _told_in_time(self, one: Wrote, here: Collection, at: Micros) -> bool:
         """A webhook showed the edit, with a version between the read and the write, before anything newer was to

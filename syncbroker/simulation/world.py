@@ -23,7 +23,7 @@ START: Micros = 1_790_000_000_000_000
 CALL: Micros = 40_000
 """How long one call to a system takes."""
 
-PATIENCE = 2
+PATIENCE = 5
 """How often an automation puts its value back into one field of one record before it gives up."""
 
 _SHORTENED = (Type.TEXT, Type.PERSON_NAME, Type.COMPANY_NAME)

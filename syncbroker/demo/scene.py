@@ -63,6 +63,9 @@ PLACES: Mapping[str, Mapping[str, str]] = {
 }
 """Where each system's payload has what the acts are about."""
 
+OPERATOR = "olga"
+"""Who answers the questions that wait."""
+
 
 class Unmet(Exception):
     """Something that an act expects did not come about."""

@@ -127,7 +127,9 @@ def decide_run(engine: Engine, result: Read, summary: Summary, watch: Watch = un
         summary.held[name] += result.changed
         return
     decided = decide.Decided()
-    if result.changed:
+    with engine.store.read() as tx:  # looking costs less than a turn as the writer
+        due = queues.is_due(tx, result.run, engine.now())
+    if due:
         decided = decide.decide(engine, result.run, partial(watch, "decide", name), stages=True)
     summary.kinds.update(decided.kinds)
     ingest.reread(engine, decided.again)

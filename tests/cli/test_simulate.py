@@ -16,7 +16,7 @@ def test_it_reports_each_invariant(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "--mappings", MAPPINGS, "--seeds", "1", "--first-seed", "1", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["first_seed"], report["seeds"], report["failures"]) == (1, 1, [])
-    assert [one["invariant"] for one in report["invariants"]] == [1, 2, 3, 4, 5, 6, 9]
+    assert [one["invariant"] for one in report["invariants"]] == list(range(1, 10))
 
 
 def test_it_needs_no_credentials(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

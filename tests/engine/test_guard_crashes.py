@@ -56,6 +56,12 @@ def tell(stage: Stage, engine: Engine) -> None:
     cycle.settle(engine, cycle.Summary())
 
 
+def wait(stage: Stage, engine: Engine) -> None:
+    """A create in doubt is not repeated while its request may still arrive."""
+    stage.world.clock.pass_(600)
+    cycle.settle(engine, cycle.Summary())
+
+
 def story(stage: Stage, engine: Engine, death: Death) -> tuple[list[int], Engine]:
     """A first load, a mass edit and webhooks, each held and then approved. How many requests to write at each hold."""
     written = []
@@ -69,6 +75,7 @@ def story(stage: Stage, engine: Engine, death: Death) -> tuple[list[int], Engine
         lambda engine: tell(stage, engine),
         approve,
         lambda engine: cycle.settle(engine, cycle.Summary()),
+        lambda engine: wait(stage, engine),
     ]
     for n, step in enumerate(steps):
         if n == 3:

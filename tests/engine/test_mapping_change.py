@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import answer, cycle, decide, deliver
+from syncbroker.engine import anew, answer, cycle, deliver
 from syncbroker.errors import BadAnswer
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
@@ -184,7 +184,7 @@ def test_a_mapping_change_that_dies_half_way_is_finished_by_whoever_comes_next(
     here = world(FIELDS, {"crm": [ANN], "mkt": []})
     here.sync()
     with monkeypatch.context() as patch:
-        patch.setattr(decide, "rederive", die)
+        patch.setattr(anew, "rederive", die)
         with pytest.raises(Killed):
             remap(here, FIELDS, create="always")
     cycle.activate(here.engine)

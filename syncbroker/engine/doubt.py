@@ -27,6 +27,9 @@ from syncbroker.store.queues import Row, Sighting
 REQUEST_LIFE: Micros = 300_000_000
 """The longest time after which a request that got no answer may still take effect."""
 
+LOOK: Micros = 10_000_000
+"""How often what may have been created is looked for."""
+
 
 def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, str]]]:
     """Jobs that may be done, writes in doubt, and claims whose worker died.
@@ -112,8 +115,8 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
 
 
 def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
-    """Look for what may have been created. What is not there may still come to be: it becomes due again, to be looked
-    for once more and then created, when no request can arrive any longer."""
+    """Look for what may have been created, again and again: it may still come to be, or not be shown yet. It is created
+    anew when no request can arrive any longer."""
     for one in batch:
         found = settle.find(engine, one, doubtful=True)
         with engine.store.write() as tx:
@@ -128,9 +131,19 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                     ws, one, f"no answer came, and {where} cannot be asked whether it has the record"
                 )
             else:
-                settle.release(ws, one, due=ws.now + max(REQUEST_LIFE, int(one.source.spec.lag * 1_000_000)))
+                _look_again(ws, one)
             settle.closed(ws, [one])
     return len(batch)
+
+
+def _look_again(ws: Workspace, one: Claim) -> None:
+    row = one.row
+    until = row.push.until or ws.now + max(REQUEST_LIFE, int(one.source.spec.lag * 1_000_000))
+    if ws.now >= until:
+        settle.release(ws, one, due=ws.now)
+        return
+    push = replace(row.push, until=until)
+    ws.outbox[row.link] = replace(row, state="unknown", due=min(until, ws.now + LOOK), push=push)
 
 
 def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:

@@ -157,7 +157,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
     `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
     that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `ends`: the record is to be deleted as soon as this write is settled.
+    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
+    this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -167,6 +168,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     job: str = ""
     refused: dict[str, Value] = {}
     review: int = 0
+    until: Micros = 0
     ends: bool = False
     stage: int = 0
 

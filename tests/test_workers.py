@@ -15,7 +15,7 @@ from syncbroker.core.mapping import Schedule
 from syncbroker.engine import cycle
 from syncbroker.errors import Unavailable
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import queues
+from syncbroker.store import queues, runs
 from syncbroker.workers import Lane, Workers, next_time, reported, schedule
 from tests.support.rig import REGISTRY, Rig
 from tests.support.three import three
@@ -259,9 +259,15 @@ def test_a_write_that_failed_is_made_by_the_clock_once_its_time_has_come(world: 
     deliver(world, "marketing", email="new@x.example")
     with working(world):
         until(lambda: "new@x.example" in world.held("billing"))
+        until(lambda: failures(world, "crm") > 0)  # before that, nothing is put off yet
         assert "new@x.example" not in world.held("crm")
         world.clock.pass_(60)
         until(lambda: "new@x.example" in world.held("crm"))
+
+
+def failures(world: Rig, system: str) -> int:
+    with world.engine.store.read() as tx:
+        return runs.breaker(tx, system).failures
 
 
 def test_a_system_whose_calls_hang_keeps_nobody_waiting_but_itself(world: Rig) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import event
 
 from syncbroker.cli.main import main
-from syncbroker.engine import settle
+from syncbroker.engine import doubt, settle
 from syncbroker.store.database import Store, Tx
 
 COMMITS = {
@@ -31,6 +31,9 @@ COMMITS = {
     "staged": "INSERT INTO inbox",
     "decided": "INSERT INTO decisions",
 }
+
+LIFE = 20_000_000
+"""How long (µs) a create without an answer may still arrive at these vendors, which are on this machine."""
 
 heard = threading.local()
 write = Store.write
@@ -73,5 +76,6 @@ def overhear(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> Non
 if __name__ == "__main__":
     Store.write = dying_write  # type: ignore[method-assign]  # the point of this program
     settle.receipts = dying_receipts
+    doubt.REQUEST_LIFE = LIFE
     event.listen(Database, "before_cursor_execute", overhear)
     main()

@@ -47,7 +47,7 @@ def everywhere(world: Rig, path: str = "city") -> list[Any]:
 
 
 def who(world: Rig) -> list[tuple[str, str]]:
-    return [(o.kind, o.system) for o in world.outcomes() if o.field == "city"][3:]
+    return [(str(o.kind), o.system) for o in world.outcomes() if o.field == "city"][3:]
 
 
 def open_world(any_world: Worlds, fields: str, *, status: str = "trial", **given: Any) -> Rig:

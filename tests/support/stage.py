@@ -44,9 +44,9 @@ def dying(death: Death, world: Rig) -> Iterator[None]:
         def write(self: Store) -> Iterator[Tx]:
             with real(self) as tx:
                 driver = tx.connection.connection.dbapi_connection
-                before = driver.total_changes  # type: ignore[union-attr]  # sqlite3's own count
+                before = driver.total_changes
                 yield tx
-                changes = driver.total_changes > before  # type: ignore[union-attr]  # as above
+                changes = driver.total_changes > before
                 death.commits += changes
                 if changes:
                     death.writes.append(world.writes())

@@ -74,9 +74,9 @@ def answer(
         _ANSWERS[review.kind](ws, review, choice, list(only) if review.kind == "guard" else value)
         ws.close(number, person)
         finish(ws)
-        number = decisions.last_id(tx)
+        decision = decisions.last_id(tx)
     referrers.catch_up(engine)
-    return number
+    return decision
 
 
 class Alike(msgspec.Struct, frozen=True):

@@ -117,6 +117,10 @@ class Play:
         self._other = False
         self.store.seam = lambda _: None
         self.store.empty()
+        self._vendors: dict[str, Any] = {
+            name: Simulated(_account(name, self.world), self.world, self.seam)
+            for name in self.stage.mapping.systems
+        }
         self.engine = self._born()
         self._alive(lambda: cycle.activate(self.engine))
 
@@ -125,10 +129,6 @@ class Play:
     def _born(self) -> Engine:
         """A new process on the store that is there."""
         self.store.seam = self.seam
-        self._vendors: dict[str, Any] = getattr(self, "_vendors", {}) or {
-            name: Simulated(_account(name, self.world), self.world, self.seam)
-            for name in self.stage.mapping.systems
-        }
         connectors = {name: cast("Connector", Guarded(one, name)) for name, one in self._vendors.items()}
         return Engine(
             store=self.store,

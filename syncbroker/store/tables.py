@@ -45,6 +45,7 @@ records = Table(
     Column("id", Text, primary_key=True),
     Column("entity", Text, nullable=False),
     Column("golden", Text, nullable=False),
+    Column("seal", Text),  # the head of its chain of decisions
     Index("records_by_entity", "entity", "id"),  # status counts; recomputing an entity in chunks
     sqlite_with_rowid=False,
 )
@@ -152,6 +153,9 @@ decisions = Table(
     Column("actor", Text, nullable=False),  # who decided: "rules" or a person's name
     Column("mapping", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column(
+        "seal", Text
+    ),  # the hash that chains it to the record's decision before; NULL: older than the chain
     Index("decisions_by_record", "record_id", "id"),  # explain
     Index("decisions_by_shape", "shape", "id"),  # decisions --kind, --field; status counts
     Index("decisions_by_run", "run", "id"),  # a run's summary
@@ -166,10 +170,16 @@ deliveries = Table(
     Column("received", Big, nullable=False),
     Column("request", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("state", Text, nullable=False),  # new, done, rejected
+    Column("state", Text, nullable=False),  # new, done, rejected, poison
     Column("error", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due", Big, nullable=False, server_default="0"),
+    Column(
+        "trace", Text, nullable=False, server_default=""
+    ),  # follows it into the log, up to the writes it causes
     UniqueConstraint("system", "dedupe", name="deliveries_by_dedupe"),
-    Index("deliveries_by_state", "state", "id"),
+    Index("deliveries_by_state", "state", "system", "due", "id"),
+    Index("deliveries_by_time", "state", "received"),  # lag; what is kept no longer
 )
 
 inbox = Table(
@@ -182,6 +192,9 @@ inbox = Table(
     Column("external_id", Text, nullable=False),
     Column("due", Big, nullable=False),
     Column("body", Text, nullable=False),
+    Column("shard", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),  # why it was set aside
     Index("inbox_by_run", "run", "due", "id"),
     Index("inbox_by_external_id", "system", "object", "external_id"),
 )
@@ -368,4 +381,56 @@ counters = Table(
     Column("object", Text, primary_key=True),
     Column("count", Big, nullable=False),
     sqlite_with_rowid=False,
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # pull, sweep
+    Column("due", Big, nullable=False),
+    Column("plan", Text, nullable=False),  # the schedule that `due` follows from; another one counts anew
+    Column("started", Big),
+    Column("ended", Big),
+    Index("turns_by_due", "due"),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("system", Text, primary_key=True),  # a system that a person has paused
+    Column("since", Big, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("at", Big, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("audit_by_time", "at"),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token", Text, nullable=False),  # encrypted under the newest of the keys in the environment
+    Column("changed", Big, nullable=False),
 )

@@ -1,0 +1,90 @@
+"""What many processes share, and what people did: turns, leases, stops, audit, credentials, and the decisions' chain."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "turns",
+        sa.Column("system", sa.Text(), nullable=False),
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("due", big, nullable=False),
+        sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("started", big, nullable=True),
+        sa.Column("ended", big, nullable=True),
+        sa.PrimaryKeyConstraint("system", "object", "kind"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("turns_by_due", "turns", ["due"], unique=False)
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("until", big, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "stops",
+        sa.Column("system", sa.Text(), nullable=False),
+        sa.Column("since", big, nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("system"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", big, autoincrement=False, nullable=False),
+        sa.Column("at", big, nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("audit_by_time", "audit", ["at"], unique=False)
+    op.create_table(
+        "credentials",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("changed", big, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.add_column("records", sa.Column("seal", sa.Text(), nullable=True))
+    op.add_column("decisions", sa.Column("seal", sa.Text(), nullable=True))
+    op.add_column("deliveries", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("deliveries", sa.Column("due", big, nullable=False, server_default="0"))
+    op.add_column("deliveries", sa.Column("trace", sa.Text(), nullable=False, server_default=""))
+    op.drop_index("deliveries_by_state", table_name="deliveries")
+    op.create_index("deliveries_by_state", "deliveries", ["state", "system", "due", "id"], unique=False)
+    op.create_index("deliveries_by_time", "deliveries", ["state", "received"], unique=False)
+    op.add_column("inbox", sa.Column("shard", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("inbox", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("inbox", sa.Column("error", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    for name in ("error", "attempts", "shard"):
+        op.drop_column("inbox", name)
+    op.drop_index("deliveries_by_time", table_name="deliveries")
+    op.drop_index("deliveries_by_state", table_name="deliveries")
+    op.create_index("deliveries_by_state", "deliveries", ["state", "id"], unique=False)
+    for name in ("trace", "due", "attempts"):
+        op.drop_column("deliveries", name)
+    op.drop_column("decisions", "seal")
+    op.drop_column("records", "seal")
+    op.drop_table("credentials")
+    op.drop_index("audit_by_time", table_name="audit")
+    op.drop_table("audit")
+    op.drop_table("stops")
+    op.drop_table("leases")
+    op.drop_index("turns_by_due", table_name="turns")
+    op.drop_table("turns")

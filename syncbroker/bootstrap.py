@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from syncbroker.core.mapping import Mapping as MappingRules
@@ -14,14 +15,15 @@ from syncbroker.core.mapping import SystemRules
 from syncbroker.core.plan import compile_plan
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, make_sources
-from syncbroker.errors import Problem
+from syncbroker.errors import Problem, Retry, StoreUnusable
 from syncbroker.mapping import load_mapping
 from syncbroker.sdk.connector import Account, Connector
 from syncbroker.sdk.guarded import Guarded
 from syncbroker.sdk.http import Http
 from syncbroker.sdk.limits import RateBudget
 from syncbroker.sdk.registry import Registry
-from syncbroker.settings import Settings
+from syncbroker.settings import Settings, read_secret
+from syncbroker.store import credentials
 from syncbroker.store.database import Store, open_store
 from syncbroker.store.schema import require_current
 
@@ -47,13 +49,61 @@ class Calls:
         return sum(count for (name, _, _), count in self.made.items() if name == system)
 
 
+class Environment(Mapping[str, str]):
+    """What mapping files take from outside by name: a variable, else the file that NAME_FILE names (as container
+    secrets are given), else a credential in the store."""
+
+    def __init__(self, given: Mapping[str, str], stored: Callable[[str], str | None]) -> None:
+        self._given, self._stored = given, stored
+
+    def __getitem__(self, name: str) -> str:
+        if self._given.get(name):
+            return self._given[name]
+        file = f"{name}_FILE"
+        if self._given.get(file):
+            return read_secret(Path(self._given[file]), file)
+        found = self._stored(name)
+        return self._given[name] if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def _stored(settings: Settings, store: Store | None) -> Callable[[str], str | None]:
+    """A look into the store's credentials; without a store that can be read there are none."""
+
+    def look(name: str) -> str | None:
+        opened = store or open_store(settings.database_url)
+        try:
+            path = opened.engine.url.database
+            if opened.single and path and path != ":memory:" and not Path(path).exists():
+                return None  # a look makes no file
+            with opened.read() as tx:
+                return credentials.get(tx, settings.read_keys(), name)
+        except (StoreUnusable, Retry):
+            return None
+        finally:
+            if store is None:
+                opened.close()
+
+    return look
+
+
 def read_mapping(
-    settings: Settings, environment: Mapping[str, str] | None = None, registry: Registry | None = None
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+    store: Store | None = None,
 ) -> tuple[MappingRules, list[Problem]]:
     """The checked mapping and its warnings; BadMapping with every problem."""
     registry = registry or Registry()
     connectors = {kind: registry.load(kind) for kind in registry.kinds()}
-    return load_mapping(settings.mappings, environment=environment or os.environ, connectors=connectors)
+    given = os.environ if environment is None else environment
+    found = Environment(given, _stored(settings, store))
+    return load_mapping(settings.mappings, environment=found, connectors=connectors)
 
 
 def build(
@@ -67,7 +117,7 @@ def build(
 ) -> Engine:
     """An engine on an up-to-date store. FixSetup errors say what is missing."""
     registry = registry or Registry()
-    rules = read_mapping(settings, environment, registry)[0]
+    rules = read_mapping(settings, environment, registry, store)[0]
     counted = calls or Calls()
     clients: list[Http] = []
     connectors = {

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from syncbroker.errors import BadSetting
+from syncbroker.store.credentials import MAX_BYTES, parse_keys
 
 
 class Settings(BaseSettings):
@@ -19,6 +20,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SYNCBROKER_", frozen=True, extra="ignore")
 
     database_url: str = Field("sqlite:///syncbroker.db", description="the store, as an SQLAlchemy URL")
+    database_url_file: Path | None = Field(None, description="a file that holds the store's URL instead")
+    keys: SecretStr = Field(
+        SecretStr(""), description="keys of the credentials in the store, newest first, with commas between"
+    )
+    keys_file: Path | None = Field(None, description="a file that holds the keys instead, one a line")
     mappings: Path = Field(Path("mappings"), description="the folder of mapping files")
     host: str = Field("127.0.0.1", description="the address that serve listens on")
     port: int = Field(8321, ge=0, le=65535, description="the port that serve listens on; 0 takes a free one")
@@ -30,13 +36,38 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="how often serve looks for work that no message announced"
     )
 
+    def read_keys(self) -> list[bytes]:
+        """The keys of stored credentials, newest first. BadSetting for what is none."""
+        return parse_keys(self.keys.get_secret_value())
+
 
 def read_settings() -> Settings:
     """The settings of this process. BadSetting names each variable that cannot be used, never its value."""
     try:
-        return Settings()  # type: ignore[call-arg]  # pydantic fills every field from the environment or its default
+        settings = Settings()  # type: ignore[call-arg]  # pydantic fills every field from the environment or its default
     except ValidationError as error:
         wrong = "; ".join(
             f"SYNCBROKER_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
         )
         raise BadSetting(wrong, hint="see docs/operations.md for the settings") from None
+    found: dict[str, object] = {}
+    if settings.database_url_file is not None:
+        found["database_url"] = read_secret(settings.database_url_file, "SYNCBROKER_DATABASE_URL_FILE")
+    if settings.keys_file is not None:
+        found["keys"] = SecretStr(read_secret(settings.keys_file, "SYNCBROKER_KEYS_FILE"))
+    return settings.model_copy(update=found)
+
+
+def read_secret(file: Path, variable: str) -> str:
+    """The text of a file that a variable names, without the line break at its end. BadSetting names the variable."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+        if len(raw) <= MAX_BYTES:
+            return raw.decode().rstrip("\r\n")
+        what = f"holds more than {MAX_BYTES:,} bytes"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        what = "is no UTF-8 text"
+    raise BadSetting(f"the file that {variable} names {what}", hint="name a file that holds the value alone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,14 +33,33 @@ def decisions(
     run: Annotated[int | None, typer.Option(help="Only this run.")] = None,
     since: Annotated[str, typer.Option(help="Only later ones: 2h, 3d, or an ISO time.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many decisions at most.")] = 50,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Prove that no decision was altered, removed or inserted.")
+    ] = False,
+    heads: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --verify: compare with exported heads.")
+    ] = None,
+    export_heads: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append the heads of all chains to a file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show decisions, newest first.
+    """Show decisions, newest first, or prove that nobody changed them.
 
-    What was decided, from what to what, and why. Exit code 2 when there is none.
+    What was decided, from what to what, and why. Exit code 2 when there is none; with --verify 1 when the log is not
+    what was written.
     """
+    from syncbroker.cli import verify as chains
     from syncbroker.engine.history import step
 
+    if export_heads is not None:
+        chains.export(export_heads, as_json=as_json)
+        return
+    if verify:
+        chains.verify(heads, as_json=as_json)
+        return
+    if heads is not None:
+        raise typer.BadParameter("--heads goes with --verify")
     if kind:
         known("kind of decision", KINDS, [kind])
     after = moment(since) if since else 0

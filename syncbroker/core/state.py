@@ -92,13 +92,15 @@ class LinkState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Record(msgspec.Struct):
     """The golden record of one real thing, with its links by number in the order they were made.
 
-    The two tables are filled and changed by whoever holds the record; what is in them is frozen.
+    The two tables are filled and changed by whoever holds the record; what is in them is frozen. `seal`: that of its
+    last decision, "" before the first, None where it is not known and must be looked up.
     """
 
     id: str
     entity: str
     golden: dict[str, Golden] = {}
     by_number: dict[int, LinkState] = {}
+    seal: str | None = ""
 
     @property
     def links(self) -> tuple[LinkState, ...]:

@@ -102,7 +102,7 @@ class Workspace:
         records.lock(self.tx, wanted)
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)
-            before = Record(id_, record.entity, dict(record.golden), dict(record.by_number))
+            before = Record(id_, record.entity, dict(record.golden), dict(record.by_number), record.seal)
             self._before[id_] = before
             self.records[id_] = refresh(plan, record) if plan else record
             changed = [n for n, link in record.by_number.items() if link is not before.by_number[n]]
@@ -177,7 +177,7 @@ class Workspace:
 
     def bring_back(self, record_id: str, entity: str, golden: dict[str, Golden]) -> None:
         """A record that had been merged into another one is there again."""
-        self.records[record_id] = Record(record_id, entity, golden, {})
+        self.records[record_id] = Record(record_id, entity, golden, {}, seal=None)
         self.touched[record_id] = None
         self._golden[record_id] = set(golden)
 
@@ -405,7 +405,7 @@ class Workspace:
         records.save(
             self.tx,
             [record for record in touched if record.id not in self._before],
-            [r for r in touched if r.id in self._before and r.golden != self._before[r.id].golden],
+            [r for r in touched if r.id in self._before and self._differs(r)],
         )
         self._write_links()
         self._write_keys()
@@ -422,6 +422,10 @@ class Workspace:
         runs.count(self.tx, self.counts)
         self._write_merges()
         return kinds
+
+    def _differs(self, record: Record) -> bool:
+        before = self._before[record.id]
+        return record.seal != before.seal or record.golden != before.golden
 
     def _write_merges(self) -> None:
         for survivor, absorbed, before in self.merged:
@@ -454,7 +458,9 @@ class Workspace:
                     outcomes=outcomes,
                 )
             )
-        decisions.append(self.tx, made, self.engine.shapes)
+        known = {id_: seal for id_ in self.outcomes if (seal := self.records[id_].seal) is not None}
+        for record_id, seal in decisions.append(self.tx, made, self.engine.shapes, known).items():
+            self.records[record_id].seal = seal
         return dict(kinds)
 
     def _write_links(self) -> None:

@@ -49,8 +49,11 @@ class Variables:
             if value or found["default"] is not None:
                 return value or found["default"]
             how = "is empty" if found["name"] in self._environment else "is not set"
-            hint = f"set it in the environment, or write ${{{found['name']}:-default}}"
-            self.findings.error(self.file, node, f"the environment variable {found['name']} {how}", hint)
+            name = found["name"]
+            hint = (
+                f"set it or {name}_FILE, or write ${{{name}:-default}}; see also: syncbroker credentials set"
+            )
+            self.findings.error(self.file, node, f"the environment variable {name} {how}", hint)
             self._failed.add((node.line, node.column))
             return ""
 

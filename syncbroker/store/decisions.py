@@ -2,6 +2,8 @@
 
 A decision row holds all outcomes of one record in one transaction. Its *shape* is the multiset of (kind, field) pairs;
 few shapes exist, so a search by kind or field goes through them instead of through one index row per outcome.
+
+`append` is the one way in: it seals each row together with the one before it (`core.chain`).
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import func, select
 
+from syncbroker.core.chain import Link, digest, seal
 from syncbroker.core.types import Micros
-from syncbroker.store import packing, tables
+from syncbroker.store import chain, packing, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.packing import Cause, Outcome
 
@@ -23,6 +26,8 @@ __all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind", "token"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """`erased`: its values were purged; its outcomes have neither values nor questions any more."""
+
     id: int
     record_id: str
     entity: str
@@ -31,6 +36,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     mapping: str
     outcomes: list[Outcome]
+    erased: bool = False
 
 
 ReviewKind = Literal[
@@ -64,12 +70,18 @@ def token(review: Review) -> str:
 
 
 _encode = msgspec.json.Encoder().encode
-_COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping", "body"]
-_READ = [name for name in _COLUMNS if name != "shape"]
+_COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping", "body", "seal"]
+_READ = [name for name in _COLUMNS if name not in ("shape", "seal")]
 
 
-def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
-    """`shapes` is the caller's memory of numbered shape texts; those that were committed before are added to it."""
+def append(
+    tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int], known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Write decisions, in the order of their numbers, each sealed. Returns record id -> seal of its last one.
+
+    `shapes` is the caller's memory of numbered shape texts; those that were committed before are added to it. `known`:
+    the seal of each record's last decision ("" for none); those of other records are looked up.
+    """
     texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
     unknown = sorted(set(texts.values()) - shapes.keys())
     if unknown:
@@ -79,24 +91,20 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
         text: _add_shape(tx, text) for text in unknown if text not in shapes
     }  # gone if this is rolled back
     numbers = {**shapes, **new} if new else shapes
-    tx.insert(
-        tables.decisions,
-        _COLUMNS,
-        [
-            (
-                d.id,
-                d.record_id,
-                d.entity,
-                numbers[texts[d.id]],
-                d.run,
-                d.at,
-                d.actor,
-                d.mapping,
-                packing.pack(d.outcomes),
-            )
-            for d in decisions
-        ],
-    )
+    heads = dict(known or {})
+    key = chain.key(tx)
+    rows = []
+    for d in decisions:
+        body, outline = packing.pack(d.outcomes)
+        of = chain.name(d.record_id, d.run)
+        before = heads[of] if of in heads else chain.last_seal(tx, d.record_id, d.run)
+        shape = numbers[texts[d.id]]
+        mark = digest(key, d.id, d.record_id, body)
+        link = Link(d.id, d.record_id, d.entity, shape, d.run, d.at, d.actor, d.mapping, outline, mark)
+        heads[of] = seal(key, before, link)
+        rows.append((*link[:8], body, heads[of]))
+    tx.insert(tables.decisions, _COLUMNS, rows)
+    return {d.record_id: heads[d.record_id] for d in decisions if d.record_id}
 
 
 def _shape(outcomes: Sequence[Outcome]) -> str:
@@ -178,7 +186,11 @@ def by_numbers(tx: Tx, numbers: Sequence[int]) -> dict[int, Decision]:
     """Those that exist, by number."""
     rows = tx.lookup(tables.decisions, _READ, "id", sorted(set(numbers)))
     return {
-        row[0]: Decision(**dict(zip(_READ[:-1], row, strict=False)), outcomes=packing.unpack(row[-1]))
+        row[0]: Decision(
+            **dict(zip(_READ[:-1], row, strict=False)),
+            outcomes=packing.unpack(row[-1]),
+            erased=packing.is_erased(row[-1]),
+        )
         for row in rows
     }
 
@@ -198,6 +210,7 @@ def _decision(row: Any) -> Decision:
         actor=row.actor,
         mapping=row.mapping,
         outcomes=packing.unpack(row.body),
+        erased=packing.is_erased(row.body),
     )
 
 

@@ -2,6 +2,9 @@
 
 A first meeting judges every field of a record, so this is most of what the store holds. Packing is lossless: unpacked
 outcomes are equal to those packed.
+
+The values of a decision may be erased for good. What is left then is its outline: which outcomes there were, of which
+kind and field, in which system, when and under which rule. See `core.chain` for why both have the same seal.
 """
 
 from __future__ import annotations
@@ -82,8 +85,63 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[_Look]).decode
 
 
-def pack(outcomes: Iterable[Outcome]) -> str:
-    """JSON text."""
+class _Erased(msgspec.Struct):
+    """What stands in the place of an erased body: the digest of what was there, and its outline."""
+
+    erased: str
+    looks: list[Any]
+
+
+_encode_erased = msgspec.json.Encoder().encode
+_decode_erased = msgspec.json.Decoder(_Erased).decode
+
+
+def pack(outcomes: Iterable[Outcome]) -> tuple[str, str]:
+    """JSON text of the outcomes, and that of their outline."""
+    looks = _looks(outcomes)
+    return _encode(looks).decode(), _outlined(looks)
+
+
+def _outlined(looks: list[_Look]) -> str:
+    outline = [
+        (
+            look.system,
+            look.link,
+            look.cause.via if look.cause else "",
+            look.cause.at if look.cause else 0,
+            look.since,
+            look.until,
+            look.seen,
+            look.linked,
+            [(row.kind, row.field, row.policy, row.place, row.winner, row.flags) for row in look.rows],
+        )
+        for look in looks
+    ]
+    return _encode(outline).decode()
+
+
+def is_erased(text: str) -> bool:
+    return text.startswith("{")
+
+
+def outline(text: str) -> tuple[str, str]:
+    """(the outline of a stored body, the digest that stands in an erased one or ""). ValueError for what is no body."""
+    if not is_erased(text):
+        return _outlined(_decode(text)), ""
+    found = _decode_erased(text)
+    if _encode_erased(found).decode() != text:
+        raise ValueError("an erased body has one way to be written")
+    return _encode(found.looks).decode(), found.erased
+
+
+def erase(text: str, digest: str) -> str:
+    """The body without its values; `digest` is that of `text`. An erased one stays as it is."""
+    if is_erased(text):
+        return text
+    return _encode_erased(_Erased(digest, msgspec.json.decode(_outlined(_decode(text))))).decode()
+
+
+def _looks(outcomes: Iterable[Outcome]) -> list[_Look]:
     looks: list[_Look] = []
     for o in outcomes:
         q = o.question
@@ -92,7 +150,7 @@ def pack(outcomes: Iterable[Outcome]) -> str:
             last = _Look(o.system, o.link, o.cause, 0, 0, 0, (), None, [])
             looks.append(last)
         last.rows.append(_row(last, o, q))
-    return _encode(looks).decode()
+    return looks
 
 
 def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
@@ -150,8 +208,27 @@ _NOTHING = Golden()
 
 
 def unpack(text: str) -> list[Outcome]:
-    """The outcomes, in their order."""
+    """The outcomes, in their order; those of an erased decision without values, reasons and questions."""
+    if is_erased(text):
+        return [_left(look, row) for look in _decode_erased(text).looks for row in look[-1]]
     return [_outcome(look, row) for look in _decode(text) for row in look.rows]
+
+
+def _left(look: list[Any], row: list[Any]) -> Outcome:
+    system, link, via, at = look[:4]
+    kind, field, policy, place, winner, _ = row
+    cause = Cause(via, at=at) if via else None
+    return Outcome(
+        kind=kind,
+        field=field,
+        system=system,
+        link=link,
+        policy=policy,
+        place=place,
+        why="erased",
+        winner=winner,
+        cause=cause,
+    )
 
 
 def _outcome(look: _Look, row: _Row) -> Outcome:

@@ -30,8 +30,10 @@ def load(tx: Tx, ids: Iterable[str]) -> dict[str, Record]:
     ):
         links.setdefault(record_id, {})[n] = _link.decode(state)
     return {
-        id_: Record(id_, entity, _golden.decode(golden), links.get(id_, {}))
-        for id_, entity, golden in tx.lookup(tables.records, ["id", "entity", "golden"], "id", wanted)
+        id_: Record(id_, entity, _golden.decode(golden), links.get(id_, {}), seal or "")
+        for id_, entity, golden, seal in tx.lookup(
+            tables.records, ["id", "entity", "golden", "seal"], "id", wanted
+        )
     }
 
 
@@ -113,13 +115,14 @@ def externals(tx: Tx, system: str, record_ids: Sequence[str]) -> dict[str, str]:
 
 
 def save(tx: Tx, new: Sequence[Record], changed: Sequence[Record]) -> None:
-    """The records' own rows (golden values); their links are saved apart."""
+    """The records' own rows (golden values, and the head of the chain of decisions); their links are saved apart."""
     tx.insert(
         tables.records,
-        ["id", "entity", "golden"],
-        [(r.id, r.entity, _encode(r.golden).decode()) for r in new],
+        ["id", "entity", "golden", "seal"],
+        [(r.id, r.entity, _encode(r.golden).decode(), r.seal or None) for r in new],
     )
-    tx.update(tables.records, ["id"], ["golden"], [(_encode(r.golden).decode(), r.id) for r in changed])
+    rows = [(_encode(r.golden).decode(), r.seal or None, r.id) for r in changed]
+    tx.update(tables.records, ["id"], ["golden", "seal"], rows)
 
 
 def drop(tx: Tx, ids: Sequence[str]) -> None:

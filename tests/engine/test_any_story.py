@@ -23,6 +23,7 @@ from syncbroker.errors import SyncbrokerError
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import decisions, queues, records, runs, tables
 from tests.engine.conftest import Worlds
+from tests.support.chains import broken
 from tests.support.stage import Death, Killed, Stage, dying
 
 FIELDS = """\
@@ -302,6 +303,7 @@ def told(world: Worlds, folder: Path, delete: str, seeds: range) -> None:
         assert story.wrong() == [], (seed, story.log)
         again = replay(story.engine)
         assert (again.difference, again.verified > 0) == (None, True), (seed, story.log)
+        assert broken(story.engine.store) == [], (seed, story.log)
         story.engine.store.close()
 
 

@@ -15,6 +15,7 @@ from syncbroker.engine import Engine, answer, cycle, merge, unmerge
 from syncbroker.engine.offers import offers
 from syncbroker.store import decisions, records, tables
 from tests.support.rig import entity_text, rig
+from tests.support.chains import broken
 from tests.support.stage import Stage
 
 FIELDS = """\
@@ -122,6 +123,7 @@ def test_each_side_has_what_it_would_have_had(
                 list(golden[name]) if name == "tags" else golden[name]
             )
     at_rest(stage, engine)
+    assert broken(engine.store) == []
 
 
 def owners(engine: Engine) -> dict[str, str]:

@@ -20,6 +20,7 @@ from syncbroker.store import decisions, records, tables
 from syncbroker.store.decisions import Decision
 from tests.engine.conftest import Worlds
 from tests.engine.test_any_story import DATA, FIELDS, Story
+from tests.support.chains import broken
 from tests.support.stage import Stage
 
 Key = tuple[str, str]
@@ -132,6 +133,7 @@ def told(world: Worlds, folder: Path, seeds: range, monkeypatch: pytest.MonkeyPa
             undo.carry_out(story.engine, Scope(run=again.run), "Kim")
         story.rest()
         assert story.wrong() == [], (seed, story.log)
+        assert broken(story.engine.store) == [], (seed, story.log)
         story.engine.store.close()
     return total
 

@@ -21,6 +21,7 @@ from syncbroker.cli import (
     explain,
     lift,
     merge,
+    purge,
     replay,
     review,
     serve,
@@ -51,6 +52,7 @@ app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
+app.command("purge")(purge.purge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")

@@ -63,6 +63,8 @@ def _show(to: Console, done: Replayed) -> None:
         )
         for why, count in version.not_verifiable.items():
             say(to, f"    {count:,} not verifiable: {why}")
+    if done.erased:
+        say(to, f"  {many(done.erased, 'outcome')} erased on request: their inputs are gone")
     for why, count in done.without_rule.items():
         say(to, f"  {count:,} decided by no rule: {why}")
     if done.difference is not None:

@@ -80,7 +80,7 @@ def _show(found: dict[str, Any], heads: Path | None) -> None:
         say(to, f"  {found['unsealed']:,} from before decisions were sealed: nothing is known of these")
     for one in found["first"]:
         where = f"  {one['chain']}" if one["chain"] else " "
-        say(to, f"{where}{f', decision ' + str(one['decision']) if one['decision'] else ''}: {one['what']}")
+        say(to, f"{where}{', decision ' + str(one['decision']) if one['decision'] else ''}: {one['what']}")
     if found["broken"] > len(found["first"]):
         say(to, f"  and {found['broken'] - len(found['first']):,} more")
     if not found["broken"]:

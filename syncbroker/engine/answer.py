@@ -26,7 +26,7 @@ from syncbroker.engine.removal import deletion, end, propagate
 from syncbroker.engine.waking import held_sighting
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, merges, queues, records, runs, waits
+from syncbroker.store import audit, decisions, merges, queues, records, runs, waits
 from syncbroker.store.decisions import Cause, Outcome, Review, token
 
 
@@ -403,4 +403,7 @@ def lift(engine: Engine, system: str, object_: str, id_: str, person: str) -> in
             )
         ws.count("lifted", system, object_, len(found))
         finish(ws)
+        if found:  # the id itself may be a person's
+            told = {"tombstones": sorted(found)}
+            audit.note(tx, engine.now(), person, "lift", f"{system} {object_}", told)
     return len(found)

@@ -103,6 +103,7 @@ class _Chunk:
         self.again: list[Waiting] = []
         self.references: dict[tuple[str, str, str], str] = {}
         self.aliases: list[tuple[str, str, str, str]] = []
+        self.unmarked: set[tuple[str, str, str]] = set()
         self._links: dict[tuple[str, str, str, str], int] = {}
         self._aliases: dict[tuple[str, str, str], str] = {}
         self._stored_hits: dict[tuple[str, str], list[str]] = {}
@@ -183,7 +184,8 @@ class _Chunk:
         if waits:
             return
         self.done.append(row.number)
-        if row.number not in self._passed:
+        marked = (row.system, row.object, row.sighting.id) not in self.unmarked
+        if marked and row.number not in self._passed:
             self._fingerprint(source, row.sighting, external_id)
 
     def _current_id(self, row: Waiting) -> str:
@@ -251,6 +253,7 @@ class _Chunk:
         where, entity = (source.system, source.object), plan.entity.name
         if n is None and self._graves and self._is_buried(*where, external_id):
             ws.count("tombstoned", *where)
+            self._forget_purged(case, external_id)
             return False, None
         if not case.sighting.complete:
             ws.count("incomplete_unlinked", *where)
@@ -337,6 +340,14 @@ class _Chunk:
     def _is_buried(self, system: str, object_: str, external_id: str) -> bool:
         digest = records.digest(self._key, "external", external_id)
         return bool(records.buried(self.tx, system, object_, [digest]))
+
+    def _forget_purged(self, case: Case, external_id: str) -> None:
+        """Of a record that was erased nothing is kept, not even that it looked so: each read brings it anew."""
+        where = (case.source.system, case.source.object)
+        digest = records.digest(self._key, "external", external_id)
+        if records.PURGED in records.reasons(self.tx, *where, [digest]):
+            self.unmarked.add((*where, case.sighting.id))
+            self.aliases = [row for row in self.aliases if (*row[:2], row[3]) != (*where, external_id)]
 
     def _fingerprint(self, source: Source, s: Sighting, external_id: str) -> None:
         """A fully taken-in item need not be looked at again until its fingerprint differs."""

@@ -14,7 +14,7 @@ from syncbroker.core.state import NOTHING, Record
 from syncbroker.core.types import Invalid, Type
 from syncbroker.engine import Engine
 from syncbroker.errors import Missing
-from syncbroker.store import merges, records, tables
+from syncbroker.store import merges, records, runs, tables
 from syncbroker.store.database import Tx
 
 SHORT_ID = 8
@@ -42,6 +42,11 @@ def find(engine: Engine, entity: str, name: str) -> list[str]:
 def find_one(engine: Engine, entity: str, name: str) -> str:
     """The one record that is meant; Missing when there is none or more than one."""
     found = find(engine, entity, name)
+    if not found and was_purged(engine, entity, name):
+        raise Missing(
+            f"that {entity} was purged: its values were erased on request",
+            hint="that it was decided, and when, is still in the log: syncbroker decisions",
+        )
     if not found:
         raise Missing(
             f"no {entity} is known by that name",
@@ -53,6 +58,20 @@ def find_one(engine: Engine, entity: str, name: str) -> str:
             f"that name means {len(found)} records of {entity}: {some}", hint=f"name one: {entity}:{found[0]}"
         )
     return found[0]
+
+
+def was_purged(engine: Engine, entity: str, name: str) -> bool:
+    """Whether `name`, a whole record id or `system:external id`, is that of a record that was erased."""
+    plan = plan_of(engine, entity)
+    system, colon, external_id = name.partition(":")
+    readers = {system: plan.readers[system]} if colon and system in plan.readers else plan.readers
+    what = ("external", external_id) if colon else ("record", name.lower())
+    with engine.store.read() as tx:
+        digest = records.digest(runs.stored_secret(tx), *what)
+        return any(
+            records.PURGED in records.reasons(tx, there, reader.rule.object, [digest])
+            for there, reader in readers.items()
+        )
 
 
 def plan_of(engine: Engine, entity: str) -> Plan:

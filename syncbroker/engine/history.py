@@ -263,7 +263,7 @@ class Past:
             for outcome in reversed(decision.outcomes):
                 if outcome.link:
                     self._linked(outcome)
-                if not outcome.field:
+                if not outcome.field or decision.erased:
                     continue
                 if outcome.field not in self.record.golden:
                     self.record.golden[outcome.field] = _golden(decision, outcome)

@@ -74,13 +74,15 @@ class VersionReplayed(msgspec.Struct, kw_only=True):
 
 
 class Replayed(msgspec.Struct, kw_only=True):
-    """What was looked at. `first`, `last`: decision numbers, 0 for none. `without_rule`: reason -> outcomes."""
+    """What was looked at. `first`, `last`: decision numbers, 0 for none. `without_rule`: reason -> outcomes.
+    `erased`: outcomes whose inputs were purged."""
 
     decisions: int = 0
     first: int = 0
     last: int = 0
     verified: int = 0
     versions: list[VersionReplayed] = []
+    erased: int = 0
     without_rule: dict[str, int] = {}
     seconds: float = 0.0
     difference: Difference | None = None
@@ -203,6 +205,9 @@ def _replay_chunk(books: _Books, done: Replayed, chunk: list[Decision]) -> None:
         done.decisions += 1
         done.first = done.first or decision.id
         done.last = decision.id
+        if decision.erased:
+            done.erased += len(decision.outcomes)
+            continue
         for outcome in decision.outcomes:
             done.difference = books.check(decision, outcome)
             if done.difference is not None:

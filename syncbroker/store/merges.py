@@ -67,6 +67,16 @@ def of_survivor(tx: Tx, record_id: str) -> list[Merge]:
     return [_merge(row) for row in tx.run(query)]
 
 
+def around(tx: Tx, record_id: str) -> list[Merge]:
+    """All merges that a record was ever part of, those that were taken apart too."""
+    m = tables.merges.c
+    return [
+        _merge(row)
+        for side in (m.survivor, m.absorbed)
+        for row in tx.run(select(tables.merges).where(side == record_id).order_by(m.id))
+    ]
+
+
 def undone_since(tx: Tx, record_id: str, number: int) -> list[Merge]:
     """Later merges into the record that were taken apart again."""
     m = tables.merges.c

@@ -17,6 +17,9 @@ _golden = msgspec.json.Decoder(dict[str, Golden])
 _link = msgspec.json.Decoder(LinkState)
 _encode = msgspec.json.Encoder().encode
 
+PURGED = "purged"
+"""The reason of the tombstones of what was erased on request."""
+
 FAR = 2**62
 """A time that does not come by itself: what waits until it is woken."""
 
@@ -246,6 +249,12 @@ def bury(tx: Tx, rows: Sequence[tuple[str, str, str, int, str]]) -> None:
 
 def buried(tx: Tx, system: str, object_: str, digests: Sequence[str]) -> set[str]:
     rows = tx.lookup(tables.tombstones, ["digest"], "digest", digests, system=system, object=object_)
+    return {row[0] for row in rows}
+
+
+def reasons(tx: Tx, system: str, object_: str, digests: Sequence[str]) -> set[str]:
+    """Why these are buried; nothing for those that are not."""
+    rows = tx.lookup(tables.tombstones, ["reason"], "digest", digests, system=system, object=object_)
     return {row[0] for row in rows}
 
 

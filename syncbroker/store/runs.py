@@ -256,6 +256,12 @@ def secret_key(tx: Tx) -> bytes:
     return bytes.fromhex(row[0])
 
 
+def stored_secret(tx: Tx) -> bytes:
+    """The key of tombstones where there is one: as long as nothing was buried there may be none, b""."""
+    rows = tx.lookup(tables.meta, ["value"], "key", ["tombstone_key"])
+    return bytes.fromhex(rows[0][0]) if rows else b""
+
+
 _DERIVE = "derive:"
 
 

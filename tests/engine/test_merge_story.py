@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from syncbroker.engine import Engine, answer, cycle, merge, unmerge
 from syncbroker.engine.offers import offers
 from syncbroker.store import decisions, records, tables
-from tests.support.rig import entity_text, rig
 from tests.support.chains import broken
+from tests.support.rig import entity_text, rig
 from tests.support.stage import Stage
 
 FIELDS = """\

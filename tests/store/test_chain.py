@@ -92,7 +92,7 @@ def test_equal_values_have_no_equal_digests() -> None:
     )
 
 
-INSERT = "INSERT INTO decisions (id, record_id, entity, shape, run, at, actor, mapping, body, seal)"
+INSERT = f"INSERT INTO decisions ({', '.join(COLUMNS)}) SELECT {{}} FROM decisions WHERE id = 10"
 CHANGES: dict[str, tuple[str, str, int]] = {
     "an altered value": (
         "UPDATE decisions SET body = replace(body, 'value 5', 'value 6') WHERE id = 5",
@@ -115,12 +115,12 @@ CHANGES: dict[str, tuple[str, str, int]] = {
         10,
     ),
     "one inserted": (
-        f"{INSERT} SELECT 5000, record_id, entity, shape, run, at, actor, mapping, body, seal FROM decisions WHERE id = 10",
+        INSERT.format(f"5000, {', '.join(COLUMNS[1:])}"),
         "s",
         5000,
     ),
     "one inserted unsealed, before all": (
-        f"{INSERT} SELECT 0, record_id, entity, shape, run, at, actor, mapping, body, NULL FROM decisions WHERE id = 10",
+        INSERT.format(f"0, {', '.join(COLUMNS[1:-1])}, NULL"),
         "s",
         0,
     ),

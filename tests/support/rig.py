@@ -21,7 +21,7 @@ from sqlalchemy import event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from syncbroker.bootstrap import build
-from syncbroker.core.state import Record
+from syncbroker.core.state import NOTHING, Record
 from syncbroker.engine import Engine, cycle
 from syncbroker.sdk.registry import GROUP, Registry
 from syncbroker.sdk.simulator import Server, serve
@@ -114,6 +114,10 @@ class Rig:
 
     def golden(self, field: str) -> list[Any]:
         return [record.golden[field].value if field in record.golden else None for record in self.records()]
+
+    def id_of(self, email: str) -> str:
+        """The record with this e-mail address."""
+        return next(one.id for one in self.records() if one.golden.get("email", NOTHING).value == email)
 
     def quiet(self) -> tuple[int, int, int]:
         """(writes, decisions, reviews) that another full sync and sweep makes; (0, 0, 0) in a world at rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def upgrade(
     with _changing() as store, _revisions():
         before = schema.current(store)
         schema.upgrade(store, revision)
+        _note(store, "db upgrade", before)
         _tell(store, before, as_json)
 
 
@@ -48,6 +50,7 @@ def downgrade(
         if not yes:
             _ask(f"Data in {store.where} will be lost. Go back to {revision}?")
         schema.downgrade(store, revision)
+        _note(store, "db downgrade", before)
         _tell(store, before, as_json)
 
 
@@ -88,6 +91,20 @@ def _revisions() -> Iterator[None]:
         yield
     except CommandError as error:
         raise typer.BadParameter(f"{error}\n    hint: see: syncbroker db current") from None
+
+
+def _note(store: Store, action: str, before: str | None) -> None:
+    """Who did it; in the store itself, so nothing is left to write on when all tables are gone."""
+    from sqlalchemy import inspect
+
+    from syncbroker.bootstrap import wall_clock
+    from syncbroker.store import audit, schema, tables
+
+    after = schema.current(store)
+    with store.write() as tx:
+        if after != before and inspect(tx.connection).has_table(tables.audit.name):
+            told = {"before": before, "version": after}
+            audit.note(tx, wall_clock(), getpass.getuser(), action, store.where, told)
 
 
 def _ask(question: str) -> None:

@@ -215,6 +215,11 @@ def _translate(error: DBAPIError, where: str) -> Exception:
         )
     if "database is locked" in low or "deadlock" in low or "could not serialize" in low:
         return Retry(f"the store {where} is busy", hint="another process is writing; try again")
+    if "locknotavailable" in type(error.orig).__name__.lower():
+        return Retry(
+            f"the store {where} is busy: something holds a table, or another upgrade is under way",
+            hint="nothing was changed; try again, when less is going on",
+        )
     if "uniqueviolation" in type(error.orig).__name__.lower():
         return Retry(f"the store {where} is busy", hint="two processes wrote the same at once; try again")
     if isinstance(error, OperationalError) or error.connection_invalidated:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
 
-from syncbroker.errors import StoreUnusable
-from syncbroker.store import schema, tables
+from syncbroker.errors import Retry, StoreUnusable
+from syncbroker.store import runs, schema, tables
 from syncbroker.store.database import Store, create_all, open_store
 
 
@@ -69,6 +74,76 @@ def test_a_store_of_another_release_is_not_worked_on(empty: Store) -> None:
         tx.run(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreUnusable, match="is at version 9999"):
         schema.require_current(empty)
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0999"
+down_revision = "{head}"
+branch_labels = None
+depends_on = None
+{says}
+
+
+def upgrade():
+    op.add_column("runs", sa.Column("colour", sa.Text(), nullable=True))
+
+
+def downgrade():
+    op.drop_column("runs", "colour")
+"""
+
+
+def upgraded_by_the_next_release(store: Store, folder: Path, says: str) -> None:
+    shutil.copytree(schema._scripts(), folder / "migrations")
+    text_ = NEXT.format(head=schema.head(), says=says)
+    (folder / "migrations" / "versions" / "0999_next.py").write_text(text_)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "_scripts", lambda: folder / "migrations")
+        schema.upgrade(store)
+    assert schema.current(store) == "0999"
+
+
+def test_a_newer_store_that_works_with_this_release_is_worked_on(empty: Store, tmp_path: Path) -> None:
+    upgraded_by_the_next_release(empty, tmp_path, f'works_with = "{schema.head()}"')
+    schema.require_current(empty)
+    with empty.write() as tx:
+        run = runs.begin(tx, "pull", "crm", "people", 1)
+    with empty.read() as tx:
+        assert runs.get(tx, run) is not None
+
+
+@pytest.mark.parametrize("says", ["", 'works_with = "0999"'])
+def test_a_newer_store_that_does_not_is_refused(empty: Store, tmp_path: Path, says: str) -> None:
+    upgraded_by_the_next_release(empty, tmp_path, says)
+    with pytest.raises(StoreUnusable, match="at version 0999"):
+        schema.require_current(empty)
+
+
+def test_two_upgrades_at_once_end_as_one(postgres_url: str) -> None:
+    command = [sys.executable, "-m", "syncbroker.cli.main", "db", "upgrade"]
+    environment = {**os.environ, "SYNCBROKER_DATABASE_URL": postgres_url}
+    children = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = sorted(child.communicate()[0].partition(" ")[2] for child in children)
+    assert [child.returncode for child in children] == [0, 0]
+    store = open_store(postgres_url)
+    assert schema.current(store) == schema.head()
+    store.close()
+    assert told[0].endswith(f"to {schema.head()}\n") or told[1].endswith(f"to {schema.head()}\n"), told
+
+
+def test_an_upgrade_does_not_wait_long_for_a_table_in_use(postgres_url: str, tmp_path: Path) -> None:
+    store, user = open_store(postgres_url), open_store(postgres_url)
+    schema.upgrade(store)
+    with user.read() as tx:
+        tx.run(text("SELECT * FROM runs")).all()
+        with pytest.raises(Retry, match="is busy"):
+            upgraded_by_the_next_release(store, tmp_path, "")
+    assert schema.current(store) == schema.head()
+    store.close()
+    user.close()
 
 
 def test_a_check_tells_what_differs(empty: Store) -> None:

@@ -17,6 +17,7 @@ from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, make_sources
 from syncbroker.errors import Problem, Retry, StoreUnusable
 from syncbroker.mapping import load_mapping
+from syncbroker.sdk.addresses import Allowed
 from syncbroker.sdk.connector import Account, Connector
 from syncbroker.sdk.guarded import Guarded
 from syncbroker.sdk.http import Http
@@ -162,6 +163,7 @@ def _connector(
             "timeout": settings.timeout,
             "on_call": partial(calls.note, system.name),
             "secrets": tuple(system.credentials.values()),
+            "allowed": Allowed(settings.allow_private),
         }
         clients.append(Http(*given, **{**usual, **options}))
         return clients[-1]

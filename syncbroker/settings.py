@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
     max_delivery: int = Field(1_048_576, ge=1024, description="the largest webhook body that is taken")
     timeout: float = Field(30.0, gt=0, le=600, description="how long one call to a vendor may take")
+    allow_private: str = Field(
+        "", description="hosts and networks of systems in a private network, with commas between"
+    )
     tick: float = Field(
         1.0, gt=0, le=60, description="how often serve looks for work that no message announced"
     )

@@ -19,6 +19,7 @@ from syncbroker.cli import (
     decisions,
     drift,
     explain,
+    keys,
     lift,
     merge,
     purge,
@@ -56,6 +57,8 @@ app.command("purge")(purge.purge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(keys.credentials, name="credentials")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:
     app.command("demo")(import_module("syncbroker.demo.command").demo)

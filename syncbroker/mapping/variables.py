@@ -127,7 +127,10 @@ def check_url(node: Node, variables: Variables) -> str:
         variables.findings.error(variables.file, node, "`url` is no address of a server", hint)
     elif form is not None and form[1] == "http" and not _LOCAL.search(url):
         variables.findings.warn(
-            variables.file, node, "`url` is not encrypted: credentials travel in the clear", "use https://"
+            variables.file,
+            node,
+            "`url` is not encrypted: credentials travel in the clear",
+            "use https://, or allow it: SYNCBROKER_ALLOW_PRIVATE",
         )
     return url
 

@@ -32,6 +32,8 @@ from syncbroker.errors import (
     Unauthorised,
     Unavailable,
 )
+from syncbroker.sdk.addresses import Allowed, Backend, check_base, is_loopback
+from syncbroker.sdk.bounds import MAX_DEPTH, too_deep
 from syncbroker.sdk.redact import Redactor
 
 STATUSES: Mapping[int, type[SyncbrokerError]] = {
@@ -86,6 +88,7 @@ class Http:
         sleep: Callable[[float], None] = time.sleep,
         on_call: Callable[[str, str, int], None] | None = None,
         secrets: Iterable[str] = (),
+        allowed: Allowed | None = None,
     ) -> None:
         """`message(status, json)` -> (vendor's own error text, vendor's error code); `statuses` overrides the table,
         literally; `acquire` takes a place in the rate budget and blocks until there is one.
@@ -93,7 +96,8 @@ class Http:
         `timeout`: seconds for each of connecting, each wait for data, and the whole body. `patience`: seconds after
         which a repeatable call is not repeated again, waits included; a longer Retry-After is the caller's to keep.
         `on_call(method, path, status)` is told each attempt, with status 0 for one without an answer.
-        `secrets`: texts that errors must not show, besides those of `headers` and `basic`.
+        `secrets`: texts that errors must not show, besides those of `headers` and `basic`. `allowed`: private hosts and
+        networks that may be called; see `addresses`.
         """
         self.system = system
         self._now = now
@@ -107,7 +111,9 @@ class Http:
         self._base = base_url.rstrip("/")
         self._origin = _origin(self._base)
         sent = dict(headers or {})
-        self._check(self._base, sent)
+        self._check(sent)
+        permitted = allowed or Allowed()
+        check_base(self._base, permitted, system)
         self._redact = Redactor([*_secrets(sent, basic), *secrets])
         self._client = httpx.Client(
             headers={"accept": "application/json", "user-agent": "syncbroker", **sent},
@@ -117,8 +123,10 @@ class Http:
             # loading certificates takes longer than a call, and a plain address never leads to a secure one
             verify=self._origin.startswith("https:"),
             # a proxy from the environment cannot reach this machine's own loopback
-            trust_env=not self._is_loopback(),
+            trust_env=not is_loopback(urlsplit(self._base).hostname or ""),
         )
+        # httpx has no way to say how connections are made but this one
+        self._client._transport._pool._network_backend = Backend(permitted, system)  # type: ignore[attr-defined]  # noqa: SLF001
         self._retrying = tenacity.Retrying(
             sleep=sleep,
             retry=tenacity.retry_if_exception_type((Unavailable, RateLimited, OutcomeUnknown)),
@@ -260,6 +268,8 @@ class Http:
             return body or b""
         if not body and call.shape is Any:
             return None
+        if too_deep(body or b""):
+            raise self._broken(call, f"the answer is nested deeper than {MAX_DEPTH} levels")
         try:
             return msgspec.json.decode(body or b"", type=call.shape)
         except msgspec.ValidationError as error:
@@ -320,7 +330,7 @@ class Http:
             f"{call}: this address is not on {self._origin}, where the credentials belong", system=self.system
         )
 
-    def _check(self, base_url: str, headers: Mapping[str, str]) -> None:
+    def _check(self, headers: Mapping[str, str]) -> None:
         if not self._origin:
             raise BadSetting(
                 "the address of the system is no http or https URL with a host",
@@ -334,10 +344,6 @@ class Http:
                     hint="look for a line break or a space at the end of the credential",
                     system=self.system,
                 )
-
-    def _is_loopback(self) -> bool:
-        host = urlsplit(self._base).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import msgspec
 
 from syncbroker.core.types import Micros
 from syncbroker.errors import BadDelivery, BadSetting
+from syncbroker.sdk.bounds import MAX_DEPTH, too_deep
 from syncbroker.sdk.connector import Delivery
 
 TOLERANCE = 300.0
@@ -121,6 +122,8 @@ def same(given: str, expected: str) -> bool:
 
 def json_body(delivery: Delivery, shape: Any = Any) -> Any:
     """The decoded body, of the given msgspec shape; BadDelivery(400) when it is not."""
+    if too_deep(delivery.body):
+        raise BadDelivery(f"the delivery's body is nested deeper than {MAX_DEPTH} levels", status=400)
     try:
         return msgspec.json.decode(delivery.body, type=shape)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -86,7 +86,9 @@ def deliveries(tx: Tx, whose: Found, state: str = "") -> list[int]:
     d, found, after = tables.deliveries.c, list[int](), 0
     of: dict[str, Needles] = {}
     while True:
-        query = select(d.id, d.system, d.body, d.request, d.error).where(d.id > after).order_by(d.id).limit(PAGE)
+        query = (
+            select(d.id, d.system, d.body, d.request, d.error).where(d.id > after).order_by(d.id).limit(PAGE)
+        )
         rows = tx.run(query.where(d.state == state) if state else query).all()
         for row in rows:
             text = f"{bytes(row.body).decode(errors='replace')}\n{row.request}\n{row.error or ''}"

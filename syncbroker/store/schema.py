@@ -71,7 +71,9 @@ def _run(store: Store, action: Callable[[Config, str], None], revision: str) -> 
         if reached is not None:
             module = ScriptDirectory.from_config(config).get_revision(reached).module
             oldest = getattr(module, "works_with", reached)
-            tx.insert(tables.meta, ["key", "value"], [(_WORKS_WITH, f"{reached} {oldest}")], conflict="replace")
+            tx.insert(
+                tables.meta, ["key", "value"], [(_WORKS_WITH, f"{reached} {oldest}")], conflict="replace"
+            )
 
 
 def _works_with(store: Store, version: str) -> str:

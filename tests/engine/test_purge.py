@@ -223,7 +223,11 @@ def test_a_record_that_was_one_with_it_for_a_while_keeps_only_its_own(any_world:
 
 def test_a_record_that_refers_to_it_is_left_in_peace(any_world: Worlds) -> None:
     people = [{"email": "p0@x.example", "firm": "f000001"}]
-    here = referring(any_world, {"crm": people, "mkt": [{"email": "p0@x.example"}]}, {"crm": [{"name": "Zebra"}], "mkt": [{"name": "Zebra"}]})
+    here = referring(
+        any_world,
+        {"crm": people, "mkt": [{"email": "p0@x.example"}]},
+        {"crm": [{"name": "Zebra"}], "mkt": [{"name": "Zebra"}]},
+    )
     here.sync()
     wait(here)
     firm = next(one.id for one in here.records() if one.entity == "firm")

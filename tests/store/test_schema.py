@@ -125,7 +125,9 @@ def test_a_newer_store_that_does_not_is_refused(empty: Store, tmp_path: Path, sa
 def test_two_upgrades_at_once_end_as_one(postgres_url: str) -> None:
     command = [sys.executable, "-m", "syncbroker.cli.main", "db", "upgrade"]
     environment = {**os.environ, "SYNCBROKER_DATABASE_URL": postgres_url}
-    children = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    children = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     told = sorted(child.communicate()[0].partition(" ")[2] for child in children)
     assert [child.returncode for child in children] == [0, 0]
     store = open_store(postgres_url)

@@ -49,15 +49,14 @@ The value is the one that was judged; of an outcome without a question it is wha
 """
 
 
-class Group(msgspec.Struct, array_like=True):
-    """Outcomes in a row that differ in field and value alone. `flags`: see `FLAGS`; `file` is that of their rules."""
+Head = tuple[Kind, str, str, str, int, str]
+"""(kind, policy, why, winner, flags, file of the rule). `flags`: see `FLAGS`."""
 
-    kind: Kind
-    policy: str
-    why: str
-    winner: str
-    flags: int
-    file: str
+
+class Group(msgspec.Struct, array_like=True):
+    """Outcomes in a row that differ in field and value alone."""
+
+    head: Head
     rows: list[Row]
 
 
@@ -88,7 +87,7 @@ FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
 ASKED = 1 << 8
 """There is a question."""
 SAME = 1 << 9
-"""The golden value before was the judged value, of the look's `standing`. Otherwise it is in the row, or was nothing."""
+"""The golden value before was the judged value, of the look's `standing`; otherwise the row has it, or it was nothing."""
 _RARE = ("raw", "invalid", "empty", "consent", "flips", "barred", "takeover")
 _UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
 _NOTHING = Golden()
@@ -100,26 +99,26 @@ _decode_former = msgspec.json.Decoder(list[list[Any]]).decode
 def pack(outcomes: Iterable[Outcome]) -> str:
     """JSON text."""
     looks: list[Look] = []
-    head: tuple[Any, ...] = ()
     for o in outcomes:
         last = looks[-1] if looks else None
         if last is None or last.link != o.link or last.system != o.system or last.cause != o.cause:
-            last, head = _look(o), ()
+            last = Look(o.system, o.link, o.cause, 0, 0, 0, (), None, None, [])
             looks.append(last)
-        last_head, head, row = head, *_row(last, o)
-        if head != last_head:
-            last.groups.append(Group(*head, rows=[]))
-        last.groups[-1].rows.append(row)
+        put(last, *packed(last, o))
     return encode(looks)
 
 
+def put(look: Look, head: Head, row: Row) -> None:
+    """Add an outcome to a look, which is to be in the order that they came about."""
+    groups = look.groups
+    if not groups or groups[-1].head != head:
+        groups.append(Group(head, []))
+    groups[-1].rows.append(row)
+
+
 def encode(looks: list[Look]) -> str:
-    """JSON text of looks that were put together by hand."""
+    """JSON text."""
     return _encode(_Packed(looks)).decode()
-
-
-def _look(o: Outcome) -> Look:
-    return Look(o.system, o.link, o.cause, 0, 0, 0, (), None, None, [])
 
 
 def placed(place: str) -> tuple[str, int]:
@@ -128,14 +127,14 @@ def placed(place: str) -> tuple[str, int]:
     return (file, int(line)) if line.isdecimal() and str(int(line)) == line else (place, -1)
 
 
-def _row(look: Look, o: Outcome) -> tuple[tuple[Any, ...], Row]:
+def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
     """What it shares with others of the look, and its own."""
     q, (file, line) = o.question, placed(o.place)
     rest: dict[str, Any] = {"review": o.review} if o.review else {}
     if q is None:
-        head = (o.kind, o.policy, o.why, o.winner, 0, file)
+        head: Head = (o.kind, o.policy, o.why, o.winner, 0, file)
         return head, (o.field, line, o.after, rest) if rest else (o.field, line, o.after)
-    if not any(group.flags for group in look.groups):  # the first question of a look speaks for all
+    if not any(group.head[4] for group in look.groups):  # the first question of a look speaks for all
         look.since, look.until, look.seen = q.since, q.until, q.seen
         look.linked, look.actor = q.linked, q.actor
     flags = ASKED | (
@@ -196,18 +195,18 @@ def _outcome(
     look: Look, group: Group, field: str, line: int, value: Any, rest: dict[str, Any] | None = None
 ) -> Outcome:
     rest, value = rest or {}, frozen(value)
-    asked = group.flags & ASKED
+    kind, policy, why, winner, flags, file = group.head
     return Outcome(
-        kind=group.kind,
+        kind=kind,
         field=field,
         system=look.system,
         link=look.link,
-        policy=group.policy,
-        place=group.file if line < 0 else f"{group.file}:{line}",
-        why=group.why,
-        winner=group.winner,
+        policy=policy,
+        place=file if line < 0 else f"{file}:{line}",
+        why=why,
+        winner=winner,
         after=frozen(rest["after"]) if "after" in rest else value,
-        question=_question(look, group.flags, value, rest) if asked else None,
+        question=_question(look, flags, value, rest) if flags & ASKED else None,
         cause=look.cause,
         review=rest.get("review", 0),
     )
@@ -258,7 +257,7 @@ def _former(parts: list[Any]) -> Look:
         if golden is not None:
             given["golden"] = golden
         file, line = placed(place)
-        look.groups.append(Group(kind, policy, why, winner, flags, file, [(field, line, value, given)]))
+        put(look, (kind, policy, why, winner, flags, file), (field, line, value, given))
     return look
 
 

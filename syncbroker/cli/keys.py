@@ -1,4 +1,4 @@
-"""`keys` and `credentials`: what systems are called with, kept in the store, encrypted under keys that are not there."""
+"""`keys` and `credentials`: what systems are called with, kept in the store, encrypted, and the keys."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def append(
     key = chain.key(tx)
     rows = []
     for d in decisions:
-        body, outline = packing.pack(d.outcomes)
+        looks = packing.gathered(d.outcomes)
+        body, outline = packing.encode(looks), packing.outlined(looks)
         of = chain.name(d.record_id, d.run)
         before = heads[of] if of in heads else chain.last_seal(tx, d.record_id, d.run)
         shape = numbers[texts[d.id]]
@@ -113,9 +114,10 @@ def _shape(outcomes: Sequence[Outcome]) -> str:
 
 
 def _add_shape(tx: Tx, text: str) -> int:
-    number = tx.numbers("shapes", 1)[0]  # whoever adds one at the same time waits here
+    tx.serialise("shapes")  # whoever adds one at the same time waits here
     if others := tx.lookup(tables.shapes, ["id"], "outcomes", [text]):
         return int(others[0][0])
+    number = tx.numbers("shapes", 1)[0]
     tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
     parts = [part.split(":") for part in text.split(";")]
     rows = [(kind, field, number, int(times)) for kind, field, times in parts]

@@ -28,8 +28,11 @@ External = tuple[str, str, str]
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """What belongs to the records. `named`: values that tell who it is wherever they stand. `parted`: (another record, from which decision, until when) of merges that were
-    taken apart: what was decided in between may have come from either side."""
+    """What belongs to the records. `named`: values that tell who it is wherever they stand.
+
+    `parted`: (another record, from which decision, until when) of merges that were taken apart: what was decided in
+    between may have come from either side.
+    """
 
     records: list[str]
     links: list[int]

@@ -1,10 +1,10 @@
 """The store's schema version: upgrading, checking, downgrading with Alembic. Migrations ship with the package.
 
 A store may be newer than the release that works on it, for as long as an upgrade rolls through several processes: each
-migration says in `works_with` the oldest version whose release still can work with the store after it (its own, when it
-says nothing). It may say an older one only when it adds what that release need not know: tables, columns that may be
-empty or have a default, indexes. What becomes superfluous is removed by a later migration, when no release that is still
-running uses it. The store keeps the answer, because an older release has never seen the newer migration.
+migration says in `works_with` the oldest version whose release still can work with the store after it (its own, when
+it says nothing). It may say an older one only when it adds what that release need not know: tables, columns that may
+be empty or have a default, indexes. What becomes superfluous is removed by a later migration, when no release that
+still runs uses it. The store keeps the answer, because an older release has never seen the newer migration.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SYNCBROKER_", frozen=True, extra="ignore")
 
     database_url: str = Field("sqlite:///syncbroker.db", description="the store, as an SQLAlchemy URL")
-    database_url_file: Path | None = Field(None, description="a file that holds the store's URL instead")
+    database_url_file: str = Field("", description="a file that holds the store's URL instead")
     keys: SecretStr = Field(
         SecretStr(""), description="keys of the credentials in the store, newest first, with commas between"
     )
-    keys_file: Path | None = Field(None, description="a file that holds the keys instead, one a line")
+    keys_file: str = Field("", description="a file that holds the keys instead, one a line")
     mappings: Path = Field(Path("mappings"), description="the folder of mapping files")
     host: str = Field("127.0.0.1", description="the address that serve listens on")
     port: int = Field(8321, ge=0, le=65535, description="the port that serve listens on; 0 takes a free one")
@@ -54,10 +54,10 @@ def read_settings() -> Settings:
         )
         raise BadSetting(wrong, hint="see docs/operations.md for the settings") from None
     found: dict[str, object] = {}
-    if settings.database_url_file is not None:
-        found["database_url"] = read_secret(settings.database_url_file, "SYNCBROKER_DATABASE_URL_FILE")
-    if settings.keys_file is not None:
-        found["keys"] = SecretStr(read_secret(settings.keys_file, "SYNCBROKER_KEYS_FILE"))
+    if settings.database_url_file:
+        found["database_url"] = read_secret(Path(settings.database_url_file), "SYNCBROKER_DATABASE_URL_FILE")
+    if settings.keys_file:
+        found["keys"] = SecretStr(read_secret(Path(settings.keys_file), "SYNCBROKER_KEYS_FILE"))
     return settings.model_copy(update=found)
 
 

@@ -99,7 +99,7 @@ def walk(store: Store, expected: Callable[[str], Head | None] = lambda _: None) 
     with store.read() as tx:
         mac, since = stored_key(tx)
     walker: _Walker | None = None
-    for rows in _pages(store):
+    for rows, heads in _pages(store):
         for row in rows:
             of = name(row.record_id, row.run)
             if walker is None or walker.name != of:
@@ -107,13 +107,14 @@ def walk(store: Store, expected: Callable[[str], Head | None] = lambda _: None) 
                     yield _closed(store, walker)
                 walker = _Walker(of, mac, since, expected(hide(mac, of)) if mac else None)
             walker.see(row)
+            walker.head = heads.get(of, walker.seal)
     if walker is not None:
         yield _closed(store, walker)
     yield from _without_decisions(store)
 
 
-def _pages(store: Store) -> Iterator[Sequence[Any]]:
-    """Decisions in the order of their chains."""
+def _pages(store: Store) -> Iterator[tuple[Sequence[Any], dict[str, str]]]:
+    """Decisions in the order of their chains, with the heads that their records keep."""
     d = tables.decisions.c
     for belongs, first in ((d.record_id == "", d.run), (d.record_id != "", d.record_id)):
         after: tuple[Any, ...] | None = None
@@ -121,18 +122,21 @@ def _pages(store: Store) -> Iterator[Sequence[Any]]:
             query = select(tables.decisions).where(belongs).order_by(first, d.id).limit(PAGE)
             with store.read() as tx:
                 rows = tx.run(query.where(tuple_(first, d.id) > after) if after else query).all()
+                ids = sorted({row.record_id for row in rows} - {""})
+                kept = tx.lookup(tables.records, ["id", "seal"], "id", ids)
             if rows:
-                yield rows
+                yield rows, {id_: seal_ or "" for id_, seal_ in kept}
                 after = (getattr(rows[-1], first.name), rows[-1].id)
             if len(rows) < PAGE:
                 break
 
 
 def _closed(store: Store, walker: _Walker) -> Chain:
-    """The walked chain against the head that its record keeps; what was decided meanwhile is walked too."""
+    """The walked chain against the head that its record keeps. Where they differ more may have been decided meanwhile:
+    that is walked too."""
     d = tables.decisions.c
-    head = walker.seal
-    for _ in range(MEANWHILE if " " not in walker.name else 0):
+    head = walker.head
+    for _ in range(MEANWHILE if head != walker.seal else 0):
         with store.read() as tx:
             kept = tx.lookup(tables.records, ["seal"], "id", [walker.name])
             later = select(tables.decisions).where(d.record_id == walker.name, d.id > walker.last)
@@ -162,11 +166,11 @@ def _without_decisions(store: Store) -> Iterator[Chain]:
 
 
 class _Walker:
-    """Goes along one chain. `expected`: its head as it was known before."""
+    """Goes along one chain. `head`: what its record keeps; `expected`: its head as it was known before."""
 
     def __init__(self, of: str, mac: bytes, since: int, expected: Head | None) -> None:
         self.name, self._mac, self._since, self._expected = of, mac, since, expected
-        self.seal, self.last, self._count, self._unsealed = "", 0, 0, 0
+        self.seal, self.head, self.last, self._count, self._unsealed = "", "", 0, 0, 0
         self._broken: Broken | None = None
 
     def see(self, row: Any) -> None:

@@ -107,7 +107,8 @@ def _decide_alone(engine: Engine, run: int, numbers: Sequence[int], *, stages: b
             part = _decide_rows(engine, tx, run, rows, stages=stages)
         total.add(part)
 
-    total.taken += isolating.isolate(engine, numbers, decide)
+    struck = isolating.isolate(engine, numbers, decide)
+    total.taken += struck
     return total
 
 

@@ -21,7 +21,7 @@ from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, held, ledger, place
+from syncbroker.engine import Engine, Source, held, ledger, meeting, place
 from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
@@ -83,14 +83,15 @@ def decide_chunk(engine: Engine, run: int, limit: int = CHUNK, *, stages: bool =
         if run == queues.LIVE and engine.guarded:
             rows = held.divert(tx, rows)
         ws = Workspace(engine, tx, run, stages=stages)
-        chunk = _Chunk(engine, tx, ws, rows)
-        for row in rows:
+        met = meeting.meet(ws, rows)
+        chunk = _Chunk(engine, tx, ws, met.rest)
+        for row in met.rest:
             chunk.decide(row)
-        kinds = finish(ws)
+        kinds = Counter(finish(ws)) + met.kinds
         records.save_aliases(tx, chunk.aliases)
-        queues.finish(tx, chunk.done)
+        queues.finish(tx, met.done + chunk.done)
         queues.put_off(tx, chunk.later)
-        return Decided(taken, Counter(kinds), chunk.again)
+        return Decided(taken, kinds, chunk.again)
 
 
 class _Chunk:

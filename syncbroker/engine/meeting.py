@@ -23,7 +23,7 @@ from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.resolve import Question, Verdict, outranks, resolve
 from syncbroker.core.state import NOTHING, FieldState, Golden, LinkState, Record
 from syncbroker.core.types import Micros
-from syncbroker.engine import Source, ledger, staging
+from syncbroker.engine import Source, ledger, owing, staging
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import decisions, drift, packing, queues, records, runs, tables
 from syncbroker.store.database import Tx
@@ -102,14 +102,17 @@ class _Field:
 
     def __init__(self, plan: Plan, reader: Reader, name: str) -> None:
         self.name, self.rule, self.place = name, plan.fields[name].rule, plan.places[name]
-        self.file, self.line = packing.placed(self.place)
-        self.pull, self.push = reader.pulls(name), reader.pushes(name)
-        self.enforced = self.rule.policy == "enforce"
+        self.push, self.pull = reader.pushes(name), reader.pulls(name)
         self.simple = self.pull and self.rule.policy != "union"
-        self.flags = packing.ASKED | self.pull | self.push << 1
+        file, self.line = packing.placed(self.place)
+        self._flags, self._file, self._system = (
+            packing.ASKED | self.pull | self.push << 1,
+            file,
+            reader.system,
+        )
         why = "the golden record had no value"
-        self.taken = ("adopted", self.rule.policy, why, reader.system, self.flags, self.file)
-        self._system = reader.system
+        self.taken: packing.Head = ("adopted", self.rule.policy, why, self._system, self._flags, file)
+        self.is_taken, self.is_agreed = ("adopted", name), ("agreed", name)
         self._agreed: dict[str, packing.Head] = {}
 
     def agreed(self, source: str) -> packing.Head:
@@ -118,18 +121,25 @@ class _Field:
         if head is None:
             wins = bool(source) and outranks(self.rule, self._system, source)
             winner = self._system if wins else source
-            head = ("agreed", self.rule.policy, "the same value", winner, self.flags, self.file)
+            flags = self._flags | packing.SAME
+            head = ("agreed", self.rule.policy, "the same value", winner, flags, self._file)
             self._agreed[source] = head
         return head
+
+    def renewed(self, golden: Golden, until: Micros) -> Golden:
+        """A plain golden value with which an edit agrees."""
+        since, until = max((0, until), (golden.since, golden.until))
+        return Golden(golden.value, self.agreed(golden.source)[3], since, until, golden.decision)
 
 
 @dataclass
 class _Talk:
-    """What one meeting comes to, field by field."""
+    """What one meeting comes to, field by field. `linked`: of fields for which that is not as the look says."""
 
     look: Look
     number: int
     until: Micros
+    linked: dict[str, tuple[str, ...]]
     states: dict[str, FieldState] = field(default_factory=dict)
     golden: dict[str, Golden] = field(default_factory=dict)
     loose: list[str] = field(default_factory=list)
@@ -141,7 +151,8 @@ class _Party:
 
     def __init__(self, ws: Workspace, source: Source, plan: Plan, reader: Reader) -> None:
         self.ws, self.source, self.plan, self.reader = ws, source, plan, reader
-        self._fields = [_Field(plan, reader, name) for name in reader.fields]
+        names = [*(name for name, _, _ in reader.plain), *reader.others]  # as they are read
+        self._fields = [_Field(plan, reader, name) for name in names]
         self._by_name = {one.name: one for one in self._fields}
         opened = runs.first_reads(ws.tx)
         self._creating = {
@@ -150,6 +161,8 @@ class _Party:
             if system != source.system and one.rule.create == "always" and (system, one.rule.object) in opened
         }
         self._entity = plan.entity.name
+        self._linked_by: dict[frozenset[str], tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {}
+        self._met: Counter[tuple[tuple[str, str], ...]] = Counter()
         self._shapes: dict[tuple[tuple[str, str], ...], str] = {}
 
     # ------------------------------------------------------------------------------------------ who may come
@@ -223,15 +236,12 @@ class _Party:
         stamped = timing.stamped and s.stamp is not None
         until = s.stamp if stamped and s.stamp is not None else s.ended
         order = until if stamped or not timing.stamped else 0
-        look = Look(self.source.system, n, cause, 0, 0, 0, (), None, None, [])
-        talk = _Talk(look, number, until)
+        usual, unusual = self._linked(guest)
+        look = Look(self.source.system, n, cause, 0, until, s.ended, usual, s.actor, None, [])
+        talk = _Talk(look, number, until, unusual)
         self._attach(guest, talk)
-        for name, seen in guest.seen.items():
-            if seen.value is None:
-                talk.states[name] = FieldState(seen.raw, None, known=(None,))
-                talk.loose.append(name)
-            elif not self._judge(guest, talk, self._by_name[name], seen):
-                return None
+        if not self._listen(guest, talk):
+            return None
         link = LinkState(
             n=n,
             system=self.source.system,
@@ -255,38 +265,35 @@ class _Party:
         packing.put(talk.look, (kind, "", why, "", 0, file), ("", line, None))
         talk.pairs.append((kind, ""))
 
-    def _judge(self, guest: _Guest, talk: _Talk, one: _Field, seen: Seen) -> bool:
-        name, value, raw = one.name, seen.value, seen.raw
-        golden = guest.golden.get(name, NOTHING)
-        if golden.frozen is not None:
-            return False
-        linked = self._linked(guest, one) if one.enforced else ()
-        look = talk.look
-        if len(talk.pairs) == 1:  # the first question speaks for all
-            look.since, look.until, look.seen = 0, talk.until, guest.sighting.ended
-            look.linked, look.actor = linked, guest.sighting.actor
-        if one.simple and golden == NOTHING:
-            if guest.others and not self._unheld(guest, name):
+    def _listen(self, guest: _Guest, talk: _Talk) -> bool:
+        """Judge every field. The first value of a field, and the one that stands, cost least: they are most of all."""
+        look, states, after, pairs, linked = talk.look, talk.states, talk.golden, talk.pairs, talk.linked
+        golden, alone, put = guest.golden, not guest.others, packing.put
+        system, until, number = self.source.system, talk.until, talk.number
+        for one, seen in zip(self._fields, guest.seen.values(), strict=True):
+            name, raw, value = one.name, seen.raw, seen.value
+            if value is None:
+                states[name] = FieldState(raw, None, "", False, None, (), (None,))
+                talk.loose.append(name)
+                continue
+            known = golden.get(name)
+            if not one.simple or raw != value or name in linked:
+                if not self._judge(guest, talk, one, seen):
+                    return False
+                continue
+            if known is None and (alone or self._unheld(guest, name)):
+                put(look, one.taken, (name, one.line, value))
+                pairs.append(one.is_taken)
+                after[name] = Golden(value, system, 0, until, number)
+            elif known is not None and packing.stands(look, known, value):
+                put(look, one.agreed(known.source), (name, one.line, value))
+                pairs.append(one.is_agreed)
+                after[name] = one.renewed(known, until)
+            elif not self._judge(guest, talk, one, seen):
                 return False
-            head, rest = one.taken, {}
-            after = Golden(value, self.source.system, 0, talk.until, talk.number)
-        elif one.simple and packing.alike(golden.value, value):
-            head = one.agreed(golden.source)
-            since, until = max((0, talk.until), (golden.since, golden.until))
-            after = replace(golden, source=head[3], since=since, until=until)
-            flags, rest = packing.standing(look, golden, value)
-            if flags:
-                head = (*head[:4], head[4] | flags, head[5])
-        else:
-            return self._resolve(guest, talk, one, seen, golden, linked)
-        if raw is not None and raw != value:
-            rest["raw"] = raw
-        if linked != look.linked:
-            rest["linked"] = linked
-        packing.put(look, head, (name, one.line, value, rest) if rest else (name, one.line, value))
-        talk.pairs.append((head[0], name))
-        talk.golden[name] = after
-        talk.states[name] = FieldState(raw, value, met=True, base=value, known=(value,))
+            else:
+                continue
+            states[name] = FieldState(raw, value, "", True, value, (), (value,))
         return True
 
     def _unheld(self, guest: _Guest, name: str) -> bool:
@@ -294,17 +301,32 @@ class _Party:
         others = [self.plan.readers[head.system] for head in guest.others if head.system in self.plan.readers]
         return all(name not in one.fields or (one.pulls(name) and not one.pushes(name)) for one in others)
 
-    def _linked(self, guest: _Guest, one: _Field) -> tuple[str, ...]:
-        """As `core.authority.linked` says it, of a record that this link has just joined."""
-        systems = {head.system for head in guest.others if head.primary} | {self.source.system}
-        readers = self.plan.readers
-        return tuple(s for s in one.rule.rank if s in systems and readers[s].pulls(one.name))
+    def _linked(self, guest: _Guest) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+        """As `core.authority.linked` says it, of a record that this link has just joined, where a rule asks for it.
 
-    def _resolve(
-        self, guest: _Guest, talk: _Talk, one: _Field, seen: Seen, golden: Golden, linked: tuple[str, ...]
-    ) -> bool:
-        """Everything that is not the first value of a field, or the one that stands."""
+        That of the first field, and that of those that differ.
+        """
+        systems = frozenset({head.system for head in guest.others if head.primary} | {self.source.system})
+        known = self._linked_by.get(systems)
+        if known is None:
+            readers = self.plan.readers
+            each = {
+                one.name: tuple(s for s in one.rule.rank if s in systems and readers[s].pulls(one.name))
+                if one.rule.policy == "enforce"
+                else ()
+                for one in self._fields
+            }
+            first = next(iter(each.values()), ())
+            known = (first, {name: linked for name, linked in each.items() if linked != first})
+            self._linked_by[systems] = known
+        return known
+
+    def _judge(self, guest: _Guest, talk: _Talk, one: _Field, seen: Seen) -> bool:
+        """One field by its rule, as `judge` does it. False when more would come of it than can be met here."""
         s, name = guest.sighting, one.name
+        golden = guest.golden.get(name, NOTHING)
+        if golden.frozen is not None:
+            return False
         question = Question(
             system=self.source.system,
             pull=one.pull,
@@ -313,14 +335,15 @@ class _Party:
             value=seen.value,
             golden=golden,
             until=talk.until,
-            linked=linked,
+            linked=talk.linked.get(name, talk.look.linked),
             actor=s.actor,
             seen=s.ended,
         )
         verdict = resolve(one.rule, question)
         if verdict.ask or verdict.block or verdict.closes:
             return False
-        if guest.others and verdict.golden.value != golden.value:
+        moves = not packing.alike(verdict.golden.value, golden.value)
+        if moves and guest.others and not self._unheld(guest, name):
             return False
         if verdict.golden != golden:
             talk.golden[name] = _numbered(guest.golden.get(name), verdict.golden, talk.number)
@@ -356,7 +379,7 @@ class _Party:
     def _owed(self, guest: _Guest, talk: _Talk, n: int) -> Row | None:
         """The write that the new link is owed, if any."""
         ws, source = self.ws, self.source
-        owed = [
+        owed = talk.loose and [
             name
             for name in talk.loose
             if self._by_name[name].push
@@ -365,7 +388,7 @@ class _Party:
         ]
         if not owed:
             return None
-        row = Row(n, source.system, source.object, "update", "due", 0, 0, ws.run, queues.Push())
+        row = owing.row(ws, n, source.system, source.object, "update")
         return staging.staged(row, ws.run) if self.plan.entity.guard.guards_output else row
 
     # --------------------------------------------------------------------------------------------------- out
@@ -389,15 +412,19 @@ class _Party:
             if row := self._owed(guest, talk, n):
                 out.outbox.append(row)
             ws.linked.append((self.source.system, self._entity, s.id))
-            met.kinds.update(kind for kind, _ in talk.pairs)
             met.done.append(guest.row.number)
         out.write(tx, ws.engine.shapes)
+        for pairs, many in self._met.items():
+            met.kinds.update(
+                {kind: many * times for kind, times in Counter(kind for kind, _ in pairs).items()}
+            )
         done = set(met.done)
         met.rest = [row for row in met.rest if row.number not in done]
 
     def _note(self, out: _Out, guest: _Guest, talk: _Talk, record_id: str) -> None:
         """Its decision and its golden values."""
         ws, pairs = self.ws, tuple(talk.pairs)
+        self._met[pairs] += 1
         shape = self._shapes.get(pairs)
         if shape is None:
             shape = self._shapes[pairs] = decisions.shape(pairs)

@@ -104,8 +104,16 @@ def pack(outcomes: Iterable[Outcome]) -> str:
         if last is None or last.link != o.link or last.system != o.system or last.cause != o.cause:
             last = Look(o.system, o.link, o.cause, 0, 0, 0, (), None, None, [])
             looks.append(last)
+        if o.question is not None and not any(group.head[4] for group in last.groups):
+            _share(last, o.question)
         put(last, *packed(last, o))
     return encode(looks)
+
+
+def _share(look: Look, q: Question) -> None:
+    """The first question of a look speaks for all."""
+    look.since, look.until, look.seen = q.since, q.until, q.seen
+    look.linked, look.actor = q.linked, q.actor
 
 
 def put(look: Look, head: Head, row: Row) -> None:
@@ -134,9 +142,6 @@ def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
     if q is None:
         head: Head = (o.kind, o.policy, o.why, o.winner, 0, file)
         return head, (o.field, line, o.after, rest) if rest else (o.field, line, o.after)
-    if not any(group.head[4] for group in look.groups):  # the first question of a look speaks for all
-        look.since, look.until, look.seen = q.since, q.until, q.seen
-        look.linked, look.actor = q.linked, q.actor
     flags = ASKED | (
         q.pull
         | q.can_push << 1
@@ -170,6 +175,11 @@ def standing(look: Look, golden: Golden, value: Value) -> tuple[int, dict[str, A
     if plain and whose == look.standing and alike(golden.value, value):
         return SAME, {}
     return 0, {"golden": golden}
+
+
+def stands(look: Look, golden: Golden, value: Value) -> bool:
+    """Whether the golden value before is this one, and can be written as the flag `SAME`."""
+    return standing(look, golden, value)[0] == SAME
 
 
 def alike(one: Value, other: Value) -> bool:

@@ -57,7 +57,7 @@ def meet(ws: Workspace, rows: Sequence[Waiting]) -> Met:
 
 def _source(ws: Workspace, rows: Sequence[Waiting]) -> Source | None:
     """The object whose first meetings these may be; None when they are anything else."""
-    if ws.run == queues.LIVE or not all(map(_is_plain, (row.sighting for row in rows))):
+    if ws.shared or ws.run == queues.LIVE or not all(map(_is_plain, (row.sighting for row in rows))):
         return None
     source = ws.engine.sources.get((rows[0].system, rows[0].object))
     if source is None or len(source.readers) != 1:

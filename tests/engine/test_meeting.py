@@ -99,7 +99,20 @@ class Shelf:
 
 # ------------------------------------------------------------------------------------------------ worlds
 
-EMAILS = st.sampled_from(["a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example", "f@x.example", "C@x.example", None, "n/a", "broken"])
+EMAILS = st.sampled_from(
+    [
+        "a@x.example",
+        "b@x.example",
+        "c@x.example",
+        "d@x.example",
+        "e@x.example",
+        "f@x.example",
+        "C@x.example",
+        None,
+        "n/a",
+        "broken",
+    ]
+)
 PERSON = st.fixed_dictionaries(
     {
         "email": EMAILS,
@@ -214,7 +227,9 @@ def said(store: Store) -> dict[str, Any]:
         log = sorted(decisions.following(tx, limit=10_000), key=lambda one: one.id)
     nth: dict[int, str] = {0: ""}
     for one in log:
-        nth[one.id] = f"{names[one.record_id]}#{sum(other.record_id == one.record_id for other in log[:log.index(one)])}"
+        nth[one.id] = (
+            f"{names[one.record_id]}#{sum(other.record_id == one.record_id for other in log[: log.index(one)])}"
+        )
 
     def golden(one: Any) -> Any:
         return msgspec.structs.replace(one, decision=nth[one.decision], review=bool(one.review))
@@ -222,13 +237,17 @@ def said(store: Store) -> dict[str, Any]:
     def outcome(one: decisions.Outcome) -> Any:
         q = one.question and msgspec.structs.replace(one.question, golden=golden(one.question.golden))
         where = link.get(one.link, one.link)
-        return msgspec.structs.replace(one, link=where, question=q, review=bool(one.review), why=named(one.why))
+        return msgspec.structs.replace(
+            one, link=where, question=q, review=bool(one.review), why=named(one.why)
+        )
 
     def named(text: str) -> str:
         return re.sub("[0-9a-f-]{36}", lambda found: names.get(found[0], found[0]), text)
 
     def body(text: str) -> list[str]:
-        return sorted(re.findall(r"[^\[\],]+", re.sub('"key":"[0-9a-f]+"', "", named(text))))  # keyed by chance
+        return sorted(
+            re.findall(r"[^\[\],]+", re.sub('"key":"[0-9a-f]+"', "", named(text)))
+        )  # keyed by chance
 
     def state(row: Any) -> Any:
         one = msgspec.json.decode(row.state)
@@ -242,16 +261,15 @@ def said(store: Store) -> dict[str, Any]:
             names[id_]: {name: golden(value) for name, value in record.golden.items()}
             for id_, record in found.items()
         },
-        "links": sorted(
-            (link[row.n], row.entity, row.status, row.ord, state(row)) for row in rows["links"]
-        ),
+        "links": sorted((link[row.n], row.entity, row.status, row.ord, state(row)) for row in rows["links"]),
         "decisions": sorted(
             (nth[one.id], one.run, one.at, one.actor, one.mapping, [outcome(o) for o in one.outcomes])
             for one in log
         ),
         "keys": sorted((row.key, names[row.record_id]) for row in rows["match_keys"]),
         "fingerprints": sorted(
-            (row.system, row.external_id, row.fingerprint, link.get(row.n, "")) for row in rows["fingerprints"]
+            (row.system, row.external_id, row.fingerprint, link.get(row.n, ""))
+            for row in rows["fingerprints"]
         ),
         "outbox": sorted((link[row.link], row.op, row.state, row.due, row.run) for row in rows["outbox"]),
         "reviews": sorted(
@@ -260,7 +278,10 @@ def said(store: Store) -> dict[str, Any]:
         ),
         "inbox": len(rows["inbox"]),
         "counters": sorted((row.what, row.system, row.count) for row in rows["counters"]),
-        "runs": sorted((row.id, row.kind, row.state, sorted(msgspec.json.decode(row.body).items())) for row in rows["runs"]),
+        "runs": sorted(
+            (row.id, row.kind, row.state, sorted(msgspec.json.decode(row.body).items()))
+            for row in rows["runs"]
+        ),
     }
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from typer.main import get_command
 
+from syncbroker.cli.main import app
 from syncbroker.demo.vendors import VENDORS
 from syncbroker.sdk.simulator import Control
 from tests.soak import servers
@@ -29,6 +31,8 @@ from tests.soak.world import FREE, OBJECTS, World, Wrote, environment, write_map
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 PROGRAM = [sys.executable, "-m", "syncbroker.cli.main"]
+
+SCHEDULER = "scheduler" in vars(get_command(app))["commands"]
 
 Mode = Literal["embedded", "scaled"]
 """`embedded`: one `serve` on SQLite. `scaled`: web, workers and schedulers on PostgreSQL and Redis."""
@@ -172,7 +176,8 @@ class Stage:
         self._open.callback(process.wait)
         self._open.callback(process.terminate)
         assert process.stdout is not None
-        return msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
+        with process.stdout:
+            return msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
 
     def _store(self) -> str:
         if self.mode == "embedded":
@@ -197,7 +202,7 @@ class Stage:
             Service("redis", servers.redis_command(redis, self.folder), os.environ, self.folder),
             ours("web", "serve", "--no-worker"),
             *(ours(f"worker-{n}", "worker") for n in range(1, self.workers + 1)),
-            *(ours(f"scheduler-{n}", "scheduler") for n in range(1, self.schedulers + 1)),
+            *(ours(f"scheduler-{n}", "scheduler") for n in range(1, self.schedulers + 1) if SCHEDULER),
         ]
 
     # ---- the broker's processes ----

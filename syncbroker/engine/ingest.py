@@ -271,35 +271,51 @@ def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
 # ------------------------------------------------------------------------------------------------ webhooks
 
 
-def receive(engine: Engine, number: int) -> int:
-    """One stored delivery -> reads by id -> staged observations; how many. A repeated call finds nothing to do."""
+def receive(engine: Engine, *numbers: int) -> int:
+    """Stored deliveries of one system -> reads by id -> staged observations; how many. A repeated call finds nothing
+    to do.
+
+    Several at once cost one transaction, and one read for each record, however many of them name it. Where a delivery
+    says that an external id changed or that records became one, each has its turn alone: there the order counts.
+    """
     with engine.store.read() as tx:
-        stored = queues.delivery(tx, number)
-    if stored is None:
+        found = [one for number in numbers if (one := queues.delivery(tx, number)) is not None]
+    told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
+    every = [event for _, events in told for event in events]
+    if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
+        return sum(receive(engine, one.id) for one, _ in told)
+    if not told:
         return 0
-    connector = engine.connectors.get(stored.system)
-    if connector is None:
-        _close(engine, number, "rejected", "the system is no longer in the mapping")
-        return 0
-    try:
-        events = connector.events(_delivery(stored))
-    except BadDelivery as error:
-        _close(engine, number, "rejected", error.message)
-        return 0
+    system = told[0][0].system
     staged: list[tuple[Source, list[Sighting]]] = []
-    for object_ in dict.fromkeys(event.object for event in events):
-        source = engine.sources.get((stored.system, object_))
+    for object_ in dict.fromkeys(event.object for event in every):
+        source = engine.sources.get((system, object_))
         if source is not None:
-            staged.append((source, _of_events(engine, source, [e for e in events if e.object == object_])))
+            staged.append((source, _of_events(engine, source, [e for e in every if e.object == object_])))
     with engine.store.write() as tx:
-        if queues.delivery(tx, number) is None:  # another worker was quicker
+        mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
+        if not mine:  # another worker was quicker
             return 0
         for source, sightings in staged:
             intake.admit(engine, tx, source, sightings)
-        unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
-        runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
-        queues.close_delivery(tx, number, "done")
+        unmapped = sum((system, event.object) not in engine.sources for _, events in mine for event in events)
+        runs.count(tx, {("unmapped_event", system, ""): unmapped})
+        for one, _ in mine:
+            queues.close_delivery(tx, one.id, "done")
     return sum(len(sightings) for _, sightings in staged)
+
+
+def _events(engine: Engine, stored: Stored) -> list[Event] | None:
+    """What a delivery tells; one that tells nothing that can be read is closed, and None."""
+    connector = engine.connectors.get(stored.system)
+    if connector is None:
+        _close(engine, stored.id, "rejected", "the system is no longer in the mapping")
+        return None
+    try:
+        return list(connector.events(_delivery(stored)))
+    except BadDelivery as error:
+        _close(engine, stored.id, "rejected", error.message)
+        return None
 
 
 def _delivery(stored: Stored) -> Delivery:

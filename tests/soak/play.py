@@ -95,7 +95,7 @@ class Kill(msgspec.Struct, frozen=True):
 class Killer(threading.Thread):
     """Kills, at seeded moments, so many times. `names`: what may be killed; "postgres" is stopped at once and started.
 
-    With `vendors`, one of them also refuses, hangs or loses answers now and then.
+    `troubles`: how often a kill is accompanied by a vendor that refuses, hangs or loses answers for a moment.
     """
 
     def __init__(self, stage: Stage, names: Sequence[str], kills: int, seconds: float, seed: int) -> None:
@@ -103,9 +103,10 @@ class Killer(threading.Thread):
         self.stage, self.names, self.kills = stage, list(names), kills
         self.random = random.Random(seed)
         gaps = [self.random.expovariate(1.0) for _ in range(kills)]
-        self.gaps = [one * seconds / sum(gaps) for one in gaps]
+        self.gaps = [one * seconds / sum(gaps) for one in gaps] if kills else []
         self.made: list[Kill] = []
         self.faults = Counter[str]()
+        self.troubles = 0.3
         self.fault: Exception | None = None
 
     def run(self) -> None:
@@ -113,7 +114,7 @@ class Killer(threading.Thread):
             for gap in self.gaps:
                 time.sleep(gap)
                 self.kill(self.random.choice(self.names))
-                if self.random.random() < 0.3:
+                if self.random.random() < self.troubles:
                     self.trouble()
         except Exception as error:  # noqa: BLE001  # told by `finish`, in the thread that judges
             self.fault = error

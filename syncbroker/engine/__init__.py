@@ -82,6 +82,7 @@ class Engine:
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
+    ending: list[Callable[[], None]] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
 
     @cached_property
@@ -101,6 +102,8 @@ class Engine:
             self.holder.close()
         for client in self.clients:
             client.close()
+        for end in self.ending:
+            end()
 
     def place(self, plan: Plan, line: int) -> str:
         return f"{plan.entity.file}:{line}"

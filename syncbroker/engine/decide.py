@@ -58,6 +58,7 @@ def decide(
     """Every observation of a run that is due. `stages`: the run is still to be finished, with its output guards."""
     total, tries = Decided(), TRIES
     while True:
+        engine.holder.check()
         try:
             part = decide_chunk(engine, run, stages=stages)
         except Retry:  # two processes were in each other's way; nothing of the chunk was done

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -19,9 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from typer.main import get_command
 
-from syncbroker.cli.main import app
 from syncbroker.demo.vendors import VENDORS
 from syncbroker.sdk.simulator import Control
 from tests.soak import servers
@@ -32,7 +31,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 PROGRAM = [sys.executable, "-m", "syncbroker.cli.main"]
 
-SCHEDULER = "scheduler" in vars(get_command(app))["commands"]
+NOT_OURS = ("SYNCBROKER_", "PYTHONDONTWRITEBYTECODE")
+PYCACHE = Path(tempfile.gettempdir()) / f"sb-soak-pycache-{os.getuid()}"
+"""Processes that start again and again must not compile everything anew each time."""
 
 Mode = Literal["embedded", "scaled"]
 """`embedded`: one `serve` on SQLite. `scaled`: web, workers and schedulers on PostgreSQL and Redis."""
@@ -134,8 +135,9 @@ class Stage:
         self.systems = {name: Control(url) for name, url in urls.items()}
         self.port = servers.free_port()
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SYNCBROKER_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)},
             "PYTHONPATH": str(ROOT),
+            "PYTHONPYCACHEPREFIX": str(PYCACHE),
             "SYNCBROKER_MAPPINGS": str(self.folder / "mappings"),
             "SYNCBROKER_DATABASE_URL": self._store(),
             "SYNCBROKER_PORT": str(self.port),
@@ -202,7 +204,7 @@ class Stage:
             Service("redis", servers.redis_command(redis, self.folder), os.environ, self.folder),
             ours("web", "serve", "--no-worker"),
             *(ours(f"worker-{n}", "worker") for n in range(1, self.workers + 1)),
-            *(ours(f"scheduler-{n}", "scheduler") for n in range(1, self.schedulers + 1) if SCHEDULER),
+            *(ours(f"scheduler-{n}", "scheduler") for n in range(1, self.schedulers + 1)),
         ]
 
     # ---- the broker's processes ----

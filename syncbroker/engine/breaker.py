@@ -46,7 +46,7 @@ def closed(engine: Engine, name: str) -> str:
 
 def failed(engine: Engine, name: str, error: SyncbrokerError, *, rest: Micros = 0) -> None:
     """One more failure in a row. `rest`: the least time (µs) that nobody calls now."""
-    delay = int(error.delay * 1_000_000) if isinstance(error, Retry) else PAUSE
+    delay = int(error.delay * 1_000_000) if isinstance(error, Retry) else rest or PAUSE
     with engine.store.write() as tx:
         many = runs.breaker(tx, name).failures + 1
         pause = max(PAUSE if many >= AFTER else rest, delay)

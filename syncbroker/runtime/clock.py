@@ -55,6 +55,7 @@ class Clock:
     def look(self) -> None:
         """Announce everything that is due now."""
         engine, send = self._engine, self._nudges.send
+        self._nudges.check()
         now = engine.now()
         if self._checked is None or not self._checked <= now < self._checked + CHECKED:
             self.plan()

@@ -104,6 +104,11 @@ class Nudges:
         if not self._closed:
             spare.submit(job, *given, **more)
 
+    def check(self) -> None:
+        """Look whether a Redis that was away is back, so that it is told even when there is nothing to send."""
+        if self._told and not self._closed and self._away <= time.monotonic():
+            self._tried(lambda: self.broker.client.ping())  # type: ignore[attr-defined]  # the Redis broker's
+
     def close(self) -> None:
         self._closed = True
         if self._spare is not None:
@@ -119,11 +124,18 @@ class Nudges:
         self.broker.enqueue(message)
 
     def _sent(self, kind: Kind, ids: tuple[object, ...]) -> bool:
+        def enqueue() -> None:
+            if self._size(kind.queue) < FULL:
+                self._enqueue(kind, ids)
+
+        return self._tried(enqueue)
+
+    def _tried(self, ask: Callable[[], object]) -> bool:
+        """Whether Redis answered. That it is away, and that it is back, is told once."""
         from redis.exceptions import RedisError  # noqa: PLC0415  # only where it is used
 
         try:
-            if self._size(kind.queue) < FULL:
-                self._enqueue(kind, ids)
+            ask()
         except (RedisError, OSError) as error:
             with self._lock:
                 self._away = time.monotonic() + AWAY

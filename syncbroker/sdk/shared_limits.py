@@ -85,7 +85,7 @@ class SharedWindow:
     def _take(self) -> float:
         from pyrate_limiter import RedisBucket  # noqa: PLC0415  # only where it is used
 
-        seconds, micros = cast("tuple[int, int]", self._client.time())
+        seconds, micros = self._client.time()
         now = seconds * 1000 + micros // 1000
         if self._bucket is None:
             self._bucket = cast("RedisBucket", RedisBucket.init(self._rates, self._client, self._key))

@@ -43,7 +43,7 @@ class Server:
 
     def start(self) -> None:
         command = [
-            self._program,
+            str(self._program),
             "--port",
             str(self.port),
             "--bind",

@@ -53,6 +53,7 @@ app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("scheduler")(serve.scheduler)
 app.add_typer(db.app, name="db")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:

@@ -60,6 +60,7 @@ def decide(
     """Every observation of a run that is due. `stages`: the run is still to be finished, with its output guards."""
     total = Decided()
     while True:
+        engine.holder.check()
         part = decide_chunk(engine, run, stages=stages)
         total.add(part)
         progress(part.taken)

@@ -20,7 +20,7 @@ from syncbroker.sdk.redact import Redactor
 
 FIELDS = frozenset(
     "at level event work ids kind system object seen changed count error fault frames reason method route status ms "
-    "delivery size new logger url seconds failed version".split()
+    "delivery size outcome trace logger url seconds failed version".split()
 )
 """What may be logged."""
 

@@ -165,8 +165,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     """One connected account. `credentials` have their ${VARIABLES} filled in and are never printed.
 
-    `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `url` replaces the
-    vendor's base URL. `options` are the connector's own (a list id, an account id).
+    `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `deliveries`: (count,
+    seconds) of webhooks that are taken. `url` replaces the vendor's base URL. `options` are the connector's own (a list id, an account id).
     """
 
     name: str
@@ -178,6 +178,7 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     sweep: Schedule | None = None
     rate: tuple[int, float] | None = None
     reserve: float = 0.0
+    deliveries: tuple[int, float] | None = None
     line: int = 0
 
 

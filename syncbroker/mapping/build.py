@@ -54,6 +54,7 @@ def build_system(
     limits, pull, sweep = (system.node.get(key) for key in ("limits", "pull", "sweep"))
     calls = limits.get("rate") if limits is not None else None
     reserve = limits.get("reserve") if limits is not None else None
+    deliveries = limits.get("deliveries") if limits is not None else None
     return rules.SystemRules(
         name=system.name.text,
         connector=system.connector.text if system.connector is not None else "",
@@ -64,6 +65,7 @@ def build_system(
         sweep=_schedule(sweep),
         rate=rate(calls.text) if calls is not None else None,
         reserve=share(reserve.text) if reserve is not None else 0.0,
+        deliveries=rate(deliveries.text) if deliveries is not None else None,
         line=system.name.line,
     )
 

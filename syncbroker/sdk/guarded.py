@@ -35,6 +35,7 @@ class Guarded:
 
     def __init__(self, inner: Connector, system: str) -> None:
         self._inner, self._system = inner, system
+        self._identifies = inner if isinstance(inner, Identifies) else None
         self.kind: str = inner.kind
         self.credentials_schema: Mapping[str, Any] = inner.credentials_schema
         self.options_schema: Mapping[str, Any] = inner.options_schema
@@ -97,11 +98,11 @@ class Guarded:
 
     def delivery_id(self, delivery: Delivery) -> str:
         """"" for a vendor that gives none, and for a body that cannot be read."""
-        if not isinstance(self._inner, Identifies):
+        if self._identifies is None:
             return ""
         try:
             with self._ours("delivery_id"):
-                return self._inner.delivery_id(delivery)
+                return self._identifies.delivery_id(delivery)
         except SyncbrokerError:  # `events` says what is wrong with it, once it is stored
             return ""
 

@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -55,10 +54,10 @@ def make_app(
         return JSONResponse({"status": "ready", "synced": synced()})
 
     routes = [
-        Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", readyz, methods=["GET"]),
         Route("/webhooks/{system}", webhooks.receive, methods=["GET", "POST"]),
         Route("/webhooks/{system}/{secret}", webhooks.receive, methods=["GET", "POST"]),
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
     app.router.redirect_slashes = False  # a redirect would repeat the secret
@@ -97,14 +96,15 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         begun, status = time.monotonic(), 0
-        told: dict[str, Any] = {"trace": trace_of(Headers(scope=scope).get("traceparent", ""))}
+        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        told: dict[str, Any] = {"trace": trace_of(given.decode("latin-1"))}
         scope["told"] = told
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[ANSWERED] = told["trace"]
+                message["headers"] = [*message["headers"], (ANSWERED, told["trace"].encode())]
             await send(message)
 
         fault: Exception | None = None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import h11
 import orjson
@@ -43,8 +43,39 @@ _silent = logging.Logger("uvicorn")  # its lines are told by us, with what we kn
 _silent.addHandler(logging.NullHandler())
 
 
+class _Joined:
+    """A transport that sends what is written within one step of the event loop at once: an answer is one packet, and
+    one call into the kernel."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if data:
+            if not self._parts:
+                self._loop.call_soon(self._flush)
+            self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            joined = b"".join(self._parts)
+            self._parts.clear()
+            self._transport.write(joined)
+
+
 class Connection(H11Protocol):
-    """`counts` and `seldom` are those of all connections of a server."""
+    """`counts` and `seldom` are those of all connections of a server.
+
+    A request's `state` has `whole` when it came in one piece, so that nobody need wait for its body.
+    """
 
     def __init__(self, *given: Any, counts: Counts, seldom: Seldom, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -56,6 +87,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", _Joined(transport, self.loop))
         if len(self.connections) > CONNECTIONS:
             self._end(503, "crowded")
         else:
@@ -73,6 +105,8 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._rest()
+            if self.conn.their_state is h11.DONE and self.scope is not None:
+                self.scope["state"]["whole"] = True
         elif self._begun() and self._deadline is None:
             self._wait()
 

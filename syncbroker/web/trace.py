@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
-ANSWERED = "X-Syncbroker-Trace"
+ANSWERED = b"x-syncbroker-trace"
 """The header of every answer that names the request's trace."""
 
 _FORM = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")

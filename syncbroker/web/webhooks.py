@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope
 
 from syncbroker.engine import Engine
 from syncbroker.errors import BadDelivery, Retry, StoreUnusable, SyncbrokerError
-from syncbroker.sdk.connector import Connector, Delivery, Identifies
+from syncbroker.sdk.connector import Delivery, Identifies
 from syncbroker.settings import Settings
 from syncbroker.store import queues
 from syncbroker.store.deliveries import Arrival
@@ -76,6 +77,7 @@ class Webhooks:
             for name, connector in engine.connectors.items()
             if any(spec.events for spec in connector.objects.values())
         }
+        self._identifying = {name: one for name, one in self._taken.items() if isinstance(one, Identifies)}
         self._buckets = {
             name: Bucket(*(engine.mapping.systems[name].deliveries or USUAL_DELIVERIES)) for name in self._taken
         }
@@ -99,8 +101,19 @@ class Webhooks:
             return problem(why.status, why.message, why.headers)
 
     async def _received(self, request: Request, system: str, told: dict[str, Any]) -> Response:
-        _check_form(request)
-        delivery = self._delivery(request, await _whole_body(request, self._settings.max_delivery))
+        headers, repeated = _headers(request.scope)
+        _check_form(headers)
+        body = await _whole_body(request, headers, self._settings.max_delivery)
+        delivery = Delivery(
+            method=request.method,
+            url=public_url(request.scope, headers.get("host", ""), self._settings.public_url),
+            headers=headers,
+            query=dict(request.query_params) if request.scope.get("query_string") else {},
+            body=body,
+            received=self._engine.now(),
+            secret=request.path_params.get("secret", ""),
+            repeated=repeated,
+        )
         told["size"] = len(delivery.body)
         connector = self._taken[system]
         try:
@@ -112,7 +125,7 @@ class Webhooks:
             else:
                 connector.authenticate(delivery)
             self._admit(system)
-            key, certain = identity(connector, delivery)
+            key, certain = identity(self._identifying.get(system), delivery)
             placed = await self._writer.put(
                 Arrival(
                     system=system,
@@ -138,19 +151,6 @@ class Webhooks:
         told |= {"outcome": outcome, "delivery": placed.number}
         return JSONResponse({"status": outcome})
 
-    def _delivery(self, request: Request, body: bytes) -> Delivery:
-        names = Counter(name.decode("latin-1") for name, _ in request.scope["headers"])
-        return Delivery(
-            method=request.method,
-            url=public_url(request, self._settings.public_url),
-            headers=dict(request.headers),
-            query=dict(request.query_params),
-            body=body,
-            received=self._engine.now(),
-            secret=request.path_params.get("secret", ""),
-            repeated=frozenset(name for name, times in names.items() if times > 1),
-        )
-
     def _admit(self, system: str) -> None:
         """Only what is proven counts: a stranger cannot use up what a vendor may send."""
         if self._writer.full(system):
@@ -162,55 +162,77 @@ class Webhooks:
             raise Declined(429, "limited", "more deliveries than this system may send", later)
 
 
-def _check_form(request: Request) -> None:
+def _headers(scope: Scope) -> tuple[dict[str, str], frozenset[str]]:
+    """Every header's last value, and those that came more than once."""
+    found: dict[str, str] = {}
+    repeated: list[str] = []
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1")
+        if name in found:
+            repeated.append(name)
+        found[name] = value.decode("latin-1")
+    return found, frozenset(repeated)
+
+
+def _check_form(headers: Mapping[str, str]) -> None:
     """Declined for an encoding or a type of content that no vendor sends: it is not even read."""
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+    encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         closes = {"Accept-Encoding": "identity", "Connection": "close"}
         raise Declined(415, "unsupported", "bodies are taken as they are, not compressed", closes)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and kind not in TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
         raise Declined(415, "unsupported", "no content type that vendors send", {"Connection": "close"})
 
 
-async def _whole_body(request: Request, limit: int) -> bytes:
+async def _whole_body(request: Request, headers: Mapping[str, str], limit: int) -> bytes:
+    """The raw body; Declined as soon as it is longer than `limit` bytes, without taking in the rest."""
+    too_large = Declined(413, "too_large", f"larger than {limit} bytes", {"Connection": "close"})
+    announced = headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced) > limit:
+        raise too_large
+    whole = request.scope["state"].get("whole")  # it is here already: nobody need watch the clock
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _body(request, limit)
+        async with nullcontext() if whole else asyncio.timeout(BODY_SECONDS):
+            body = await _body(request.receive, limit)
     except TimeoutError:
         raise Declined(408, "too_slow", "the body did not come in time", {"Connection": "close"}) from None
     except ClientDisconnect:
         raise Declined(400, "broken_off", "the body is incomplete") from None
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The raw body; Declined as soon as it is longer than `limit` bytes, without taking in the rest."""
-    too_large = Declined(413, "too_large", f"larger than {limit} bytes", {"Connection": "close"})
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced) > limit:
+    if body is None:
         raise too_large
+    return body
+
+
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """None when it is too long. ClientDisconnect."""
     found = bytearray()
-    async for part in request.stream():
-        found += part
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        found += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(found) > limit:
-            raise too_large
+            return None
     return bytes(found)
 
 
-def public_url(request: Request, public: str) -> str:
+def public_url(scope: Scope, host: str, public: str) -> str:
     """The URL as the vendor knows it, and signed it: `public` (scheme and host) where the broker is behind a proxy.
 
     Path and query are as they were sent, percent signs and all.
     """
-    path = request.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1") or request.url.path
-    query = request.scope.get("query_string", b"").decode("latin-1")
-    base = public.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
+    path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    base = public.rstrip("/") or f"{scope['scheme']}://{host}"
     return f"{base}{path}?{query}" if query else base + path
 
 
-def identity(connector: Connector, delivery: Delivery) -> tuple[str, bool]:
+def identity(connector: Identifies | None, delivery: Delivery) -> tuple[str, bool]:
     """What makes an authenticated delivery the same when it comes again, and whether that is certain: see above."""
-    given = connector.delivery_id(delivery) if isinstance(connector, Identifies) else ""
+    given = connector.delivery_id(delivery) if connector is not None else ""
     if given:
         return _digest(b"id", given.encode("utf-8", "replace")), True
     query = "&".join(f"{name}={value}" for name, value in sorted(delivery.query.items()))

@@ -65,6 +65,7 @@ class Writer:
         self._jobs: deque[_Job] = deque()
         self._some = threading.Condition()
         self._stopping = False
+        self._calling = False
         self._counted: Counter[str] = Counter()
         self._looked = float("-inf")
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -73,12 +74,19 @@ class Writer:
         """Where it is, once it is durable. Retry when too many wait for the disk; what the store raises."""
         loop = asyncio.get_running_loop()
         job = _Job(arrival, loop, loop.create_future())
-        with self._some:
-            if self._stopping or len(self._jobs) >= QUEUED:
-                raise Retry("too many deliveries wait to be stored", hint="is the disk slow?")
-            self._jobs.append(job)
-            self._some.notify()
+        if self._stopping or len(self._jobs) >= QUEUED:
+            raise Retry("too many deliveries wait to be stored", hint="is the disk slow?")
+        self._jobs.append(job)
+        if not self._calling:
+            # after all requests that this step of the loop has found: they are one group then
+            self._calling = True
+            loop.call_soon(self._call)
         return await job.answer
+
+    def _call(self) -> None:
+        self._calling = False
+        with self._some:
+            self._some.notify()
 
     def full(self, system: str) -> bool:
         """Whether as many deliveries wait to be dealt with as may: of this system, or of all."""

@@ -108,9 +108,7 @@ def bare(url: str, stack: ExitStack) -> str:
 
 def _sqlite(url: str) -> Callable[[str, bytes], None]:
     """One connection and a lock: SQLite's own waiting would cost a handler with more of them far more."""
-    connection = sqlite3.connect(
-        make_url(url).database or "", check_same_thread=False, isolation_level=None
-    )
+    connection = sqlite3.connect(make_url(url).database or "", check_same_thread=False, isolation_level=None)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(TABLE)
@@ -141,7 +139,9 @@ def main() -> None:
     who, url = sys.argv[1:]
     from syncbroker.cli import logs
 
-    logs.configure("INFO", Path("/dev/null").open("w"))  # the line of each request is written, and read by nobody
+    logs.configure(
+        "INFO", Path("/dev/null").open("w")
+    )  # the line of each request is written, and read by nobody
     with ExitStack() as stack:
         print({"broker": broker, "bare": bare}[who](url, stack), flush=True)
         sys.stdin.read()

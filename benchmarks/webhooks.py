@@ -123,7 +123,7 @@ async def load(where: str, connections: int, seconds: float, size: int) -> Taken
     vendors, ended = list[Vendor](), asyncio.Semaphore(0)
     for _ in range(connections):
         vendors.append(Vendor(source, begins - WARM_SECONDS + seconds, ended.release))
-        await loop.create_connection(lambda: vendors[-1], at.hostname, at.port)
+        await loop.create_connection(lambda: vendors[-1], at.hostname or "", at.port or 0)
     for _ in vendors:
         await ended.acquire()
     found = [one for vendor in vendors for one in vendor.spent if one[0] >= begins]
@@ -180,7 +180,9 @@ def text(results: dict[str, dict[str, Any]]) -> str:
             told = f"{one['per_second']:,} accepted/s, p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms"
             lines.append(f"{store:10} {who:6} {told}")
         p99 = found["broker"]["p99_ms"]
-        lines.append(f"{store:10} {found['ratio']}x (reach >= {found['reach']}x), p99 {p99} ms (<= {REACH_P99_MS:g})")
+        lines.append(
+            f"{store:10} {found['ratio']}x (reach >= {found['reach']}x), p99 {p99} ms (<= {REACH_P99_MS:g})"
+        )
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import h11
 import orjson
 import structlog
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from syncbroker.web.counts import Counts
 from syncbroker.web.limits import Seldom
@@ -114,7 +114,10 @@ class Connection(H11Protocol):
         """Called in the handler of the error that says what is wrong."""
         error = sys.exc_info()[1]
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        if self.cycle is None or self.cycle.response_complete:
+        exchange: RequestResponseCycle | None = (
+            self.cycle
+        )  # None before the first request, whatever its type says
+        if exchange is None or exchange.response_complete:
             self._end(status, "malformed")
         else:  # within a body: the application hears that it ended, answers nobody, tells and counts
             self._over = True

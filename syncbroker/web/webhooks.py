@@ -60,7 +60,9 @@ NOT_KEPT = frozenset(
 class Declined(Exception):
     """A request that is answered with an error, and counted as `outcome`. No text of it quotes the request."""
 
-    def __init__(self, status: int, outcome: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, outcome: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.outcome, self.message, self.headers = status, outcome, message, headers
 
@@ -79,7 +81,8 @@ class Webhooks:
         }
         self._identifying = {name: one for name, one in self._taken.items() if isinstance(one, Identifies)}
         self._buckets = {
-            name: Bucket(*(engine.mapping.systems[name].deliveries or USUAL_DELIVERIES)) for name in self._taken
+            name: Bucket(*(engine.mapping.systems[name].deliveries or USUAL_DELIVERIES))
+            for name in self._taken
         }
 
     @property

@@ -22,7 +22,7 @@ from itertools import islice
 import structlog
 
 from syncbroker.errors import Retry, SyncbrokerError
-from syncbroker.store import deliveries
+from syncbroker.store import deliveries, hearing
 from syncbroker.store.database import Store
 from syncbroker.store.deliveries import Arrival, Placed
 
@@ -40,6 +40,9 @@ GROUP_BYTES = 16_777_216
 
 LOOK_SECONDS = 2.0
 """How old the count of what waits in the store may be."""
+
+NOTE_SECONDS = 60.0
+"""How often it is written down that a system delivers."""
 
 STOP_SECONDS = 10.0
 """How long what is queued may take to be stored once the writer stops."""
@@ -68,6 +71,7 @@ class Writer:
         self._calling = False
         self._counted: Counter[str] = Counter()
         self._looked = float("-inf")
+        self._noted: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     async def put(self, arrival: Arrival) -> Placed:
@@ -137,6 +141,8 @@ class Writer:
         try:
             with self._store.write() as tx:
                 placed = deliveries.store(tx, [job.arrival for job in group])
+                heard = self._unnoted(group)
+                hearing.note_heard(tx, heard, max((job.arrival.received for job in group), default=0))
         except SyncbrokerError as error:
             _answer(group, error)
             return False
@@ -144,6 +150,7 @@ class Writer:
             _log.exception("fault", work="store deliveries", count=len(group))
             _answer(group, Retry("the deliveries could not be stored"))
             return False
+        self._noted.update(dict.fromkeys(heard, time.monotonic()))
         self._counted = self._counted + Counter(
             job.arrival.system for job, one in zip(group, placed, strict=True) if one.wakes
         )
@@ -152,6 +159,13 @@ class Writer:
             if one.wakes:
                 self._announce(one.number, job.arrival.system)
         return True
+
+    def _unnoted(self, group: Sequence[_Job]) -> set[str]:
+        """Systems of the group of which it was not written down lately that they deliver."""
+        old = time.monotonic() - NOTE_SECONDS
+        return {
+            job.arrival.system for job in group if self._noted.get(job.arrival.system, float("-inf")) < old
+        }
 
     def _announce(self, number: int, system: str) -> None:
         try:

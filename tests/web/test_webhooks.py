@@ -217,7 +217,9 @@ def test_two_bodies_are_two_deliveries_and_two_systems_too(web: Web) -> None:
         ({"query": {"a": "2"}}, False),
     ],
 )
-def test_without_an_id_a_delivery_is_known_by_method_query_and_body(change: dict[str, Any], same: bool) -> None:
+def test_without_an_id_a_delivery_is_known_by_method_query_and_body(
+    change: dict[str, Any], same: bool
+) -> None:
     usual: dict[str, Any] = {
         "method": "POST",
         "url": "http://broker.example",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from syncbroker.store.database import Turns
 
 
@@ -48,10 +50,7 @@ def test_who_comes_back_at_once_stands_behind_those_who_wait() -> None:
 
 def test_a_body_that_fails_hands_its_turn_on() -> None:
     turns = Turns()
-    try:
-        with turns:
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        pass
+    with pytest.raises(ZeroDivisionError), turns:
+        raise ZeroDivisionError
     with turns:
         assert not turns._waiting

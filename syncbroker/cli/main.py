@@ -23,6 +23,7 @@ from syncbroker.cli import (
     merge,
     replay,
     review,
+    schedule,
     serve,
     simulate,
     status,
@@ -43,6 +44,7 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)

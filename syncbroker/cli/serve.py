@@ -1,4 +1,4 @@
-"""`serve`, `worker` and `scheduler`: the broker as it runs by itself, until SIGTERM or Ctrl-C, which end it with exit code 0."""
+"""`serve`, `worker`, `scheduler`: the broker as it runs by itself. SIGTERM or Ctrl-C ends it, with exit code 0."""
 
 from __future__ import annotations
 

@@ -212,10 +212,10 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`: the process that claimed it. `refused`: values
-    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`:
+    the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
+    says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
+    still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from syncbroker.core.mapping import Mapping as MappingRules
 from syncbroker.core.mapping import SystemRules
@@ -23,10 +23,14 @@ from syncbroker.sdk.guarded import Guarded
 from syncbroker.sdk.http import Http
 from syncbroker.sdk.limits import RateBudget
 from syncbroker.sdk.registry import Registry
+from syncbroker.sdk.shared_limits import connect
 from syncbroker.settings import Settings, read_secret
 from syncbroker.store import credentials
 from syncbroker.store.database import Store, open_store
 from syncbroker.store.schema import require_current
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 USUAL_RATE = (600, 60.0)
 """Calls per seconds for a system whose file names no limit: slow enough for every vendor's smallest plan."""
@@ -121,8 +125,9 @@ def build(
     rules = read_mapping(settings, environment, registry, store)[0]
     counted = calls or Calls()
     clients: list[Http] = []
+    redis = connect(settings.redis_url) if settings.redis_url else None
     connectors = {
-        name: _connector(registry, system, settings, now, counted, clients)
+        name: _connector(registry, system, settings, now, counted, clients, redis=redis)
         for name, system in rules.systems.items()
     }
     opened = store or open_store(settings.database_url)
@@ -137,6 +142,7 @@ def build(
         sources=sources,
         now=now,
         clients=clients,
+        ending=[redis.close] if redis is not None else [],
     )
 
 
@@ -147,13 +153,16 @@ def _connector(
     now: Callable[[], Micros],
     calls: Calls,
     clients: list[Http],
+    *,
+    redis: Redis | None,
 ) -> Connector:
-    """`clients` takes every way out that the connector makes, so that the engine can close it."""
+    """`clients` takes every way out that the connector makes, so that the engine can close it. `redis`: where all
+    processes count their calls."""
     kind = registry.check(
         system.connector, credentials=system.credentials, options=system.options, system=system.name
     )
     rate, seconds = system.rate or USUAL_RATE
-    budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name)
+    budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name, redis=redis)
 
     def http(*given: Any, **options: Any) -> Http:
         usual: dict[str, Any] = {

@@ -25,11 +25,13 @@ from syncbroker.cli import (
     purge,
     replay,
     review,
+    schedule,
     serve,
     simulate,
     status,
     sync,
     undo,
+    webhooks,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -44,6 +46,7 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
@@ -54,8 +57,10 @@ app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
 app.command("purge")(purge.purge)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("scheduler")(serve.scheduler)
 app.add_typer(db.app, name="db")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(keys.credentials, name="credentials")

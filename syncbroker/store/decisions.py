@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import func, select
@@ -22,7 +22,7 @@ from syncbroker.store import chain, packing, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.packing import Cause, Outcome
 
-__all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind", "token"]
+__all__ = ["Cause", "Decision", "Entry", "Outcome", "Review", "ReviewKind", "token"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +74,22 @@ _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping
 _READ = [name for name in _COLUMNS if name not in ("shape", "seal")]
 
 
+class Entry(NamedTuple):
+    """A decision as it is stored; `shape` is the text of its shape, `body` its packed outcomes and `outline` what is
+    left of them when they are erased."""
+
+    id: int
+    record_id: str
+    entity: str
+    shape: str
+    run: int
+    at: Micros
+    actor: str
+    mapping: str
+    body: str
+    outline: str
+
+
 def append(
     tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int], known: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -82,8 +98,29 @@ def append(
     `shapes` is the caller's memory of numbered shape texts; those that were committed before are added to it. `known`:
     the seal of each record's last decision ("" for none); those of other records are looked up.
     """
-    texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
-    unknown = sorted(set(texts.values()) - shapes.keys())
+    entries = [
+        Entry(
+            d.id,
+            d.record_id,
+            d.entity,
+            shape((outcome.kind, outcome.field) for outcome in d.outcomes),
+            d.run,
+            d.at,
+            d.actor,
+            d.mapping,
+            packing.encode(looks := packing.gathered(d.outcomes)),
+            packing.outlined(looks),
+        )
+        for d in decisions
+    ]
+    return append_packed(tx, entries, shapes, known or {})
+
+
+def append_packed(
+    tx: Tx, entries: Sequence[Entry], shapes: dict[str, int], known: Mapping[str, str]
+) -> dict[str, str]:
+    """The only way in for decisions. `shapes`, `known` and what it returns as in `append`."""
+    unknown = sorted({entry.shape for entry in entries} - shapes.keys())
     if unknown:
         rows = tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)
         shapes.update({row[0]: row[1] for row in rows})
@@ -91,26 +128,23 @@ def append(
         text: _add_shape(tx, text) for text in unknown if text not in shapes
     }  # gone if this is rolled back
     numbers = {**shapes, **new} if new else shapes
-    heads = dict(known or {})
+    heads = dict(known)
     key = chain.key(tx)
     rows = []
-    for d in decisions:
-        looks = packing.gathered(d.outcomes)
-        body, outline = packing.encode(looks), packing.outlined(looks)
-        of = chain.name(d.record_id, d.run)
-        before = heads[of] if of in heads else chain.last_seal(tx, d.record_id, d.run)
-        shape = numbers[texts[d.id]]
-        mark = digest(key, d.id, d.record_id, body)
-        link = Link(d.id, d.record_id, d.entity, shape, d.run, d.at, d.actor, d.mapping, outline, mark)
-        heads[of] = seal(key, before, link)
-        rows.append((*link[:8], body, heads[of]))
+    for one in entries:
+        of = chain.name(one.record_id, one.run)
+        before = heads[of] if of in heads else chain.last_seal(tx, one.record_id, one.run)
+        mark = digest(key, one.id, one.record_id, one.body)
+        given = (*one[:3], numbers[one.shape], *one[4:8])
+        heads[of] = seal(key, before, Link(*given, one.outline, mark))
+        rows.append((*given, one.body, heads[of]))
     tx.insert(tables.decisions, _COLUMNS, rows)
-    return {d.record_id: heads[d.record_id] for d in decisions if d.record_id}
+    return {one.record_id: heads[one.record_id] for one in entries if one.record_id}
 
 
-def _shape(outcomes: Sequence[Outcome]) -> str:
-    pairs = Counter((outcome.kind, outcome.field) for outcome in outcomes)
-    return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(pairs.items()))
+def shape(pairs: Iterable[tuple[str, str]]) -> str:
+    """The text of the shape of outcomes with these (kind, field) pairs."""
+    return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(Counter(pairs).items()))
 
 
 def _add_shape(tx: Tx, text: str) -> int:

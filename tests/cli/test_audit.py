@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -90,14 +90,14 @@ def trail(world: World, name: str) -> tuple[int, int]:
 
 def review(world: World, kind: str) -> str:
     found = world.run("review", "list", "--kind", kind, "--json").json
-    return str(found[0]["id"])
+    return str(found[0]["number"])
 
 
 def merging(world: World) -> list[str]:
     return ["merge", "person:ann@x.example", "person:bob@x.example", "--yes", "--by", "Kim"]
 
 
-DRIVEN = {
+DRIVEN: dict[str, Callable[[World], list[str]]] = {
     "review resolve": lambda w: [
         "review",
         "resolve",
@@ -141,7 +141,7 @@ def test_what_a_person_does_is_written_down_in_their_name(ready: World, command:
 def test_taking_a_merge_apart_is_a_decision(ready: World) -> None:
     made = ready.run(*merging(ready), "--json").json
     before = trail(ready, "Kim")
-    assert ready.run("unmerge", str(made["merge"]), "--yes", "--by", "Kim").code == 0
+    assert ready.run("unmerge", str(made["report"]["merge"]), "--yes", "--by", "Kim").code == 0
     assert trail(ready, "Kim")[0] > before[0]
 
 

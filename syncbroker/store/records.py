@@ -52,7 +52,10 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def heads(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Golden], list[Head], str]]:
-    """Record id -> (entity, golden values, heads of its links, seal of its last decision). Costs a third of loading them in full."""
+    """Record id -> (entity, golden values, heads of its links, seal of its last decision).
+
+    Costs a third of loading them in full.
+    """
     found: dict[str, list[Head]] = {}
     for record_id, state in tx.lookup(tables.links, ["record_id", "state"], "record_id", ids):
         found.setdefault(record_id, []).append(_head.decode(state))

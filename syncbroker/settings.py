@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     tick: float = Field(
         1.0, gt=0, le=60, description="how often serve looks for work that no message announced"
     )
+    metrics: bool = Field(True, description="whether metrics are served at all")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="a port for the metrics alone; 0: on the port of serve, below /metrics"
+    )
+    metrics_token: str = Field("", repr=False, description="what a scraper must show as a bearer token")
 
 
 def read_settings() -> Settings:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,7 @@ from syncbroker.cli.output import Json
 from syncbroker.errors import StoreUnusable, SyncbrokerError
 
 if TYPE_CHECKING:
+    from syncbroker.metrics.page import Page
     from syncbroker.settings import Settings
     from syncbroker.workers import Workers
 
@@ -61,13 +62,23 @@ def worker() -> None:
 
 
 def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
+    import structlog
+
     from syncbroker.cli import logs
+    from syncbroker.metrics.counts import Counts, telling
+    from syncbroker.metrics.page import Page
     from syncbroker.workers import Workers
 
-    logs.configure(settings.log_level)
+    counts = Counts()
+    logs.configure(settings.log_level, count=counts.line)
+    tell = telling(counts, structlog.get_logger().info)
     stop = threading.Event()
     failed: list[SyncbrokerError] = []
-    with _signals(stop), opened(works=worker) as engine, ExitStack() as stack:
+    with _signals(stop), opened(works=worker, calls=counts, tell=tell) as engine, ExitStack() as stack:
+        page = Page(engine, counts, token=settings.metrics_token) if settings.metrics else None
+        if page is not None and settings.metrics_port:
+            stack.enter_context(_metrics(settings, page))
+            page = None
         workers = Workers(engine, settings.tick) if worker else None
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
@@ -76,7 +87,7 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
 
             listening = listen(settings.host, settings.port)
             nudge = workers.nudge if workers else _nobody
-            app = make_app(engine, settings, nudge, lambda: workers is None or workers.synced)
+            app = make_app(engine, settings, nudge, lambda: workers is None or workers.synced, page)
             stack.enter_context(serving(app, listening))
             _tell(settings, url_of(listening), list(engine.mapping.systems), as_json)
         if workers is not None:
@@ -89,6 +100,13 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
             os._exit(0)
     if failed:
         raise failed[0]
+
+
+def _metrics(settings: Settings, page: Page) -> AbstractContextManager[None]:
+    from syncbroker.web.app import make_metrics_app
+    from syncbroker.web.server import listen, serving
+
+    return serving(make_metrics_app(page), listen(settings.host, settings.metrics_port))
 
 
 def _ended(workers: Workers, beginning: threading.Thread) -> bool:

@@ -166,7 +166,8 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     """One connected account. `credentials` have their ${VARIABLES} filled in and are never printed.
 
     `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `url` replaces the
-    vendor's base URL. `options` are the connector's own (a list id, an account id).
+    vendor's base URL. `options` are the connector's own (a list id, an account id). `max_lag`: seconds that anything of
+    the system may wait, None for no target.
     """
 
     name: str
@@ -178,6 +179,7 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     sweep: Schedule | None = None
     rate: tuple[int, float] | None = None
     reserve: float = 0.0
+    max_lag: float | None = None
     line: int = 0
 
 

@@ -65,11 +65,19 @@ def fresh_id() -> str:
     return str(uuid7())
 
 
+Tell = Callable[..., None]
+"""(event, field=value, ...): something was committed that a log or a metric wants to know. Never personal data."""
+
+
+def untold(_event: str, **_fields: object) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Everything the four steps need. `sources` is in reading order: an object before those that refer to it.
 
-    `now` and `new_id` are the only ways in which time and chance come in.
+    `now` and `new_id` are the only ways in which time and chance come in, `tell` the only one in which news go out.
     """
 
     store: Store
@@ -81,6 +89,7 @@ class Engine:
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
+    tell: Tell = untold
 
     @cached_property
     def guarded(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import orjson
 from msgspec.structs import replace
+from structlog.contextvars import bound_contextvars
 
 from syncbroker.core.types import Event, Item, Micros
 from syncbroker.engine import Engine, Source, held, intake, staging
@@ -277,6 +278,12 @@ def receive(engine: Engine, number: int) -> int:
         stored = queues.delivery(tx, number)
     if stored is None:
         return 0
+    with bound_contextvars(trace=stored.trace):
+        return _receive(engine, stored)
+
+
+def _receive(engine: Engine, stored: Stored) -> int:
+    number = stored.id
     connector = engine.connectors.get(stored.system)
     if connector is None:
         _close(engine, number, "rejected", "the system is no longer in the mapping")
@@ -290,7 +297,8 @@ def receive(engine: Engine, number: int) -> int:
     for object_ in dict.fromkeys(event.object for event in events):
         source = engine.sources.get((stored.system, object_))
         if source is not None:
-            staged.append((source, _of_events(engine, source, [e for e in events if e.object == object_])))
+            found = _of_events(engine, source, [e for e in events if e.object == object_])
+            staged.append((source, [replace(one, trace=stored.trace) for one in found]))
     with engine.store.write() as tx:
         if queues.delivery(tx, number) is None:  # another worker was quicker
             return 0
@@ -299,7 +307,9 @@ def receive(engine: Engine, number: int) -> int:
         unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
         runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
         queues.close_delivery(tx, number, "done")
-    return sum(len(sightings) for _, sightings in staged)
+    count = sum(len(sightings) for _, sightings in staged)
+    engine.tell("received", system=stored.system, delivery=number, count=count, trace=stored.trace)
+    return count
 
 
 def _delivery(stored: Stored) -> Delivery:
@@ -360,7 +370,8 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
     for key, rows in by_source.items():
         source = engine.sources[key]
         try:
-            found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+            asked = {row.sighting.id: row.sighting.trace for row in rows}
+            found = read_now(engine, source, list(asked), "read")
         except StoreUnusable:
             raise
         except SyncbrokerError:
@@ -368,7 +379,8 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
                 runs.count(tx, {("reread_failed", *key): len(rows)})
             continue
         with engine.store.write() as tx:
-            queues.stage(tx, queues.LIVE, *key, found)
+            traced = [replace(one, trace=asked.get(one.id, "")) for one in found]
+            queues.stage(tx, queues.LIVE, *key, traced)
             for row in rows:
                 queues.amend(tx, row.number, replace(row.sighting, second=True), 1)
         done += len(found)

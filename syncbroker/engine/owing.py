@@ -95,10 +95,16 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
             ws.close(row.push.review, "the value changed")
             still = {}
     elif row is not None and row.state in ("due", "staged"):
+        trace = ws.traces.get(ws.home[link.n], row.push.trace)
+        if trace != row.push.trace:
+            ws.outbox[link.n] = msgspec.structs.replace(
+                row, push=msgspec.structs.replace(row.push, trace=trace)
+            )
         return
     made = _row(ws, link, "update")
     if row is not None and still:  # what was refused stays so, and keeps nothing else back
-        made = msgspec.structs.replace(made, push=queues.Push(refused=still, review=row.push.review))
+        kept = msgspec.structs.replace(made.push, refused=still, review=row.push.review)
+        made = msgspec.structs.replace(made, push=kept)
     ws.outbox[link.n] = made
 
 
@@ -157,5 +163,5 @@ def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
         due=0,
         attempts=0,
         run=ws.run,
-        push=queues.Push(),
+        push=queues.Push(since=ws.now, trace=ws.traces.get(ws.home[link.n], "")),
     )

@@ -53,6 +53,7 @@ def build_system(
     """One system, with its variables already filled in."""
     limits, pull, sweep = (system.node.get(key) for key in ("limits", "pull", "sweep"))
     calls = limits.get("rate") if limits is not None else None
+    max_lag = system.node.get("max_lag")
     reserve = limits.get("reserve") if limits is not None else None
     return rules.SystemRules(
         name=system.name.text,
@@ -64,6 +65,7 @@ def build_system(
         sweep=_schedule(sweep),
         rate=rate(calls.text) if calls is not None else None,
         reserve=share(reserve.text) if reserve is not None else 0.0,
+        max_lag=seconds(max_lag.text) if max_lag is not None else None,
         line=system.name.line,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ class Tx:
         self.connection = connection
         self.sqlite = connection.dialect.name == "sqlite"
         self._mark = "?" if self.sqlite else "%s"
+        self.after: list[Callable[[], None]] = []  # done once all of it is committed, never after an error
 
     def run(self, statement: Any, parameters: Any = None) -> Any:
         return self.connection.execute(statement, parameters)
@@ -139,7 +140,10 @@ class Store:
         with self._turn, translated(self.where), self.engine.connect() as connection:
             writing = connection.execution_options(writes=True)
             with writing.begin():
-                yield Tx(writing)
+                tx = Tx(writing)
+                yield tx
+        for told in tx.after:
+            told()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

@@ -23,7 +23,8 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One observation as it waits in the inbox: the item's mapped raw members by path, and how it came to be seen.
 
     `fingerprint` (hex) is that of the whole item, "" when the item was incomplete. `renamed_from`: the external id the
-    vendor knew it by before. See `core.observe.Look` for the rest.
+    vendor knew it by before. `trace` follows the delivery that it came with (`run_trace` stands for a run). See
+    `core.observe.Look` for the rest.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     actor: Actor | None = None
     field_times: dict[str, Micros] | None = None
     fingerprint: str = ""
+    trace: str = ""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -158,7 +160,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
     that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
     this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    this write is settled. `since`: when it came to be owed (µs, 0: not known); `trace`: of what caused it.
     """
 
     values: dict[str, Value] = {}
@@ -171,6 +173,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     until: Micros = 0
     ends: bool = False
     stage: int = 0
+    since: Micros = 0
+    trace: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +194,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def anew(row: Row) -> Push:
     """Nothing is being written any more; what was refused before stays refused."""
-    return Push(refused=row.push.refused, review=row.push.review)
+    kept = row.push
+    return Push(refused=kept.refused, review=kept.review, since=kept.since, trace=kept.trace)
+
+
+def run_trace(run: int) -> str:
+    """What follows everything that a run read, up to the writes it causes; "" outside runs."""
+    return f"run-{run}" if run != LIVE else ""
+
+
+def trace_of(row: Row) -> str:
+    return row.push.trace or run_trace(row.run)
 
 
 def remainder(row: Row) -> Row | None:
@@ -314,10 +328,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     received: Micros
     request: Request
     body: bytes
+    trace: str = ""
 
 
 def store_delivery(
-    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes
+    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes, *, trace: str = ""
 ) -> int | None:
     """Keep an authenticated delivery; its number, or None when it had been delivered before."""
     known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
@@ -326,8 +341,8 @@ def store_delivery(
     number = tx.numbers("deliveries", 1)[0]
     tx.insert(
         tables.deliveries,
-        ["id", "system", "dedupe", "received", "request", "body", "state"],
-        [(number, system, dedupe, received, _encode(request).decode(), body, "new")],
+        ["id", "system", "dedupe", "received", "request", "body", "state", "trace"],
+        [(number, system, dedupe, received, _encode(request).decode(), body, "new", trace)],
         conflict="ignore",
     )
     return number
@@ -340,7 +355,14 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     if row is None:
         return None
     request = msgspec.json.decode(row.request, type=Request)
-    return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
+    return Stored(
+        id=row.id,
+        system=row.system,
+        received=row.received,
+        request=request,
+        body=row.body,
+        trace=row.trace,
+    )
 
 
 def new_deliveries(tx: Tx, limit: int, without: Sequence[str] = ()) -> list[tuple[int, str]]:

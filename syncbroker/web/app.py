@@ -19,15 +19,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncbroker.engine import Engine
 from syncbroker.errors import SyncbrokerError
+from syncbroker.metrics.page import TYPE, Page
 from syncbroker.settings import Settings
-from syncbroker.store import schema
+from syncbroker.store import room, schema
+from syncbroker.store.database import Store
 from syncbroker.web.webhooks import Nudge, Webhooks, problem
+
+OWN = ("/healthz", "/readyz", "/metrics")
+"""Routes for whoever runs it; asked every few seconds, they are logged at DEBUG."""
 
 _log = structlog.get_logger()
 
 
-def make_app(engine: Engine, settings: Settings, nudge: Nudge, synced: Callable[[], bool]) -> ASGIApp:
-    """`synced`: whether the sync with which the workers begin is over; `readyz` tells it."""
+def make_app(
+    engine: Engine, settings: Settings, nudge: Nudge, synced: Callable[[], bool], page: Page | None = None
+) -> ASGIApp:
+    """`synced`: whether the sync with which the workers begin is over; `readyz` tells it. `page`: the metrics, where
+    they are served on this port."""
     webhooks = Webhooks(engine, settings, nudge)
 
     async def healthz(_request: Request) -> Response:
@@ -35,10 +43,13 @@ def make_app(engine: Engine, settings: Settings, nudge: Nudge, synced: Callable[
 
     async def readyz(_request: Request) -> Response:
         try:
-            await run_in_threadpool(schema.require_current, engine.store)
-        except SyncbrokerError:
-            return problem(503, "the store cannot be used")
+            await run_in_threadpool(_require_usable, engine.store)
+        except SyncbrokerError as error:
+            return problem(503, error.message)
         return JSONResponse({"status": "ready", "synced": synced()})
+
+    async def metrics(request: Request) -> Response:
+        return await run_in_threadpool(scraped, page, request.headers.get("authorization", ""))
 
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
@@ -46,9 +57,43 @@ def make_app(engine: Engine, settings: Settings, nudge: Nudge, synced: Callable[
         Route("/webhooks/{system}", webhooks.receive, methods=["GET", "POST"]),
         Route("/webhooks/{system}/{secret}", webhooks.receive, methods=["GET", "POST"]),
     ]
+    if page is not None:
+        routes.append(Route("/metrics", metrics, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
     app.router.redirect_slashes = False  # a redirect would repeat the secret
     return AccessLog(app, frozenset(webhooks.systems))
+
+
+def _require_usable(store: Store) -> None:
+    """The store alone: a vendor that is down makes no process less ready."""
+    schema.require_current(store)
+    room.require_writable(store)
+
+
+def make_metrics_app(page: Page) -> ASGIApp:
+    """The metrics on a port of their own, and `healthz`."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(request: Request) -> Response:
+        return await run_in_threadpool(scraped, page, request.headers.get("authorization", ""))
+
+    routes = [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
+    return AccessLog(app, frozenset())
+
+
+def scraped(page: Page | None, authorization: str) -> Response:
+    """What a scraper is answered: the page, or that it must show the token."""
+    if page is None:
+        return problem(404, "there is nothing here")
+    if not page.admits(authorization):
+        return problem(401, "show the metrics token", {"WWW-Authenticate": "Bearer"})
+    return Response(page.text(), media_type=TYPE)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
@@ -91,7 +136,7 @@ class AccessLog:
             if not status:  # nothing was answered; the server closes the connection
                 raise
         finally:
-            tell = _log.debug if route in ("/healthz", "/readyz") and status < 500 else _log.info
+            tell = _log.debug if route in OWN and status < 500 else _log.info
             spent = round((time.monotonic() - begun) * 1000, 1)
             tell("request", method=scope["method"], route=route, status=status, ms=spent)
 
@@ -101,4 +146,4 @@ class AccessLog:
         system = rest.partition("/")[0]
         if first == "webhooks" and system in self._systems:
             return f"/webhooks/{system}"
-        return path if path in ("/healthz", "/readyz") else "?"
+        return path if path in OWN else "?"

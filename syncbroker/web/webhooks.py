@@ -101,7 +101,7 @@ class Webhooks:
             if delivery.method == "GET" and (answer := connector.answer_check(delivery)) is not None:
                 return PlainTextResponse(answer)
             connector.authenticate(delivery)
-            number, new = self._store(system, delivery)
+            number, new, trace = self._store(system, delivery)
         except BadDelivery as error:
             _log.warning("delivery refused", system=system, status=error.status or 400, error=error.message)
             return problem(error.status or 400, error.message)
@@ -111,20 +111,23 @@ class Webhooks:
         except SyncbrokerError as error:
             _log.error("delivery not taken", system=system, error=error.message)
             return problem(503, "this system is not set up", {"Retry-After": str(RETRY_AFTER)})
-        _log.info("delivery", system=system, delivery=number, size=len(delivery.body), new=new)
+        _log.info("delivery", system=system, delivery=number, size=len(delivery.body), new=new, trace=trace)
         self._nudge(number, system)
         return JSONResponse({"status": "stored" if new else "known"})
 
-    def _store(self, system: str, delivery: Delivery) -> tuple[int, bool]:
-        """Its number, and whether it is new."""
+    def _store(self, system: str, delivery: Delivery) -> tuple[int, bool, str]:
+        """Its number, whether it is new, and what follows it from here to the writes that it causes."""
         key = identity(delivery)
         with self._engine.store.write() as tx:
             known = queues.wake_delivery(tx, system, key)
             if known is not None:
-                return known, False
+                return known, False, ""
             request = kept(delivery)
-            number = queues.store_delivery(tx, system, key, delivery.received, request, delivery.body)
-            return number or 0, True
+            trace = self._engine.new_id()
+            number = queues.store_delivery(
+                tx, system, key, delivery.received, request, delivery.body, trace=trace
+            )
+            return number or 0, True, trace
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -69,9 +69,19 @@ def upgrade() -> None:
     op.add_column("inbox", sa.Column("shard", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("inbox", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("inbox", sa.Column("error", sa.Text(), nullable=True))
+    unjudged = sa.text("error IS NOT NULL")
+    op.create_index(
+        "inbox_set_aside",
+        "inbox",
+        ["system", "object"],
+        unique=False,
+        sqlite_where=unjudged,
+        postgresql_where=unjudged,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("inbox_set_aside", table_name="inbox")
     for name in ("error", "attempts", "shard"):
         op.drop_column("inbox", name)
     op.drop_index("deliveries_by_time", table_name="deliveries")

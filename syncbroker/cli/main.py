@@ -14,6 +14,7 @@ import typer
 
 from syncbroker import __version__
 from syncbroker.cli import (
+    audit,
     check,
     db,
     decisions,
@@ -21,7 +22,9 @@ from syncbroker.cli import (
     explain,
     lift,
     merge,
+    pause,
     replay,
+    retry,
     review,
     serve,
     simulate,
@@ -42,6 +45,10 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("retry")(retry.retry)
+app.command("audit")(audit.audit)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)

@@ -16,7 +16,7 @@ from cronsim import CronSim
 from syncbroker.core.mapping import Schedule
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.store import backlog, runs, stops
+from syncbroker.store import backlog, queues, runs, stops
 from syncbroker.store import turns as schedule
 from syncbroker.store.backlog import Read
 from syncbroker.store.database import Tx
@@ -128,7 +128,8 @@ def _held(tx: Tx) -> dict[str, int]:
 def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
     names = list(engine.mapping.systems)
     deliveries, pushes = backlog.deliveries(tx, names), backlog.outbox(tx, names)
-    observations, aside = backlog.inbox(tx, names), backlog.set_aside(tx)
+    observations, aside = backlog.inbox(tx, names), queues.set_aside_counts(tx)
+    breakers = backlog.breakers(tx, names)
     seen, reviews = backlog.oldest_observations(tx, now), backlog.reviews_by_system(tx)
     reads, turns, paused = backlog.reads(tx), schedule.every(tx), stops.stopped(tx)
 
@@ -137,7 +138,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
 
     found = []
     for name in names:
-        breaker = runs.breaker(tx, name)
+        breaker = max((one for _, one in breakers[name]), key=lambda one: one.open_until, default=Breaker())
         mapped = {object_ for system, object_ in engine.sources if system == name}
         found.append(
             SystemHealth(
@@ -152,7 +153,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
                     state: count for (of, state), count in deliveries.items() if of == name and count
                 },
                 observations=observations[name],
-                set_aside=aside.get(name, 0),
+                set_aside=sum(count for (of, _), count in aside.items() if of == name),
                 pushes={state: count for (of, state), count in pushes.items() if of == name and count},
                 reviews=reviews.get(name, 0),
                 breaker=breaker,

@@ -16,6 +16,7 @@ from syncbroker.store import tables
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import LIVE
 from syncbroker.store.records import FAR
+from syncbroker.store.runs import Breaker
 
 MOST = 100_000
 """What is counted no further."""
@@ -67,14 +68,6 @@ def inbox(tx: Tx, systems: Iterable[str]) -> dict[str, int]:
     """System -> observations that wait, for whatever reason."""
     i = tables.inbox.c
     return {system: count(tx, select(literal(1)).where(i.system == system)) for system in systems}
-
-
-def set_aside(tx: Tx) -> dict[str, int]:
-    """System -> observations that could not be decided, however often it was tried."""
-    i = tables.inbox.c
-    first = select(i.system).where(i.error.is_not(None)).limit(MOST).subquery()
-    rows = tx.run(select(first.c.system, func.count()).group_by(first.c.system))
-    return {row[0]: int(row[1]) for row in rows}
 
 
 def outbox(tx: Tx, systems: Iterable[str]) -> dict[tuple[str, str], int]:
@@ -155,6 +148,20 @@ def drift(tx: Tx) -> dict[tuple[str, str], int]:
     first = select(d.system, d.cause).where(d.healed.is_(None)).limit(MOST).subquery()
     rows = tx.run(select(first.c.system, first.c.cause, func.count()).group_by(first.c.system, first.c.cause))
     return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
+def breakers(tx: Tx, systems: Iterable[str]) -> dict[str, list[tuple[str, Breaker]]]:
+    """System -> its breakers that count failures, by name: its own, and those of a part of its calls ("crm/reads")."""
+    found: dict[str, list[tuple[str, Breaker]]] = {system: [] for system in systems}
+    b = tables.breakers.c
+    rows = tx.run(
+        select(b.system, b.failures, b.open_until, b.message).where(b.failures > 0).order_by(b.system)
+    )
+    for name, failures, until, message in rows:
+        system = name.partition("/")[0]
+        if system in found:
+            found[system].append((name, Breaker(failures=failures, open_until=until, message=message)))
+    return found
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,21 @@ def amend(tx: Tx, number: int, sighting: Sighting, due: Micros) -> None:
     tx.update(tables.inbox, ["id"], ["body", "due"], [(_encode(sighting).decode(), due, number)])
 
 
+def set_aside_counts(tx: Tx) -> dict[tuple[str, str], int]:
+    """(system, object) -> observations that could not be decided."""
+    i = tables.inbox.c
+    query = select(i.system, i.object, func.count()).where(i.error.is_not(None))
+    return {(r[0], r[1]): int(r[2]) for r in tx.run(query.group_by(i.system, i.object))}
+
+
+def revive(tx: Tx, system: str = "") -> int:
+    """What could not be decided (of one system) is tried again at once, as if it had just come. How many."""
+    i = tables.inbox
+    query = i.update().where(i.c.error.is_not(None))
+    query = query.where(i.c.system == system) if system else query
+    return int(tx.run(query.values(error=None, attempts=0, due=0)).rowcount)
+
+
 def wake(tx: Tx, system: str, object_: str, external_ids: Sequence[str]) -> None:
     tx.update(
         tables.inbox,
@@ -380,6 +395,14 @@ def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
     same = (d.c.system == system) & (d.c.dedupe == dedupe)
     row = tx.run(d.update().where(same).values(state="new", error=None).returning(d.c.id)).first()
     return row[0] if row else None
+
+
+def reopen_deliveries(tx: Tx, system: str, state: Literal["poison", "rejected"]) -> int:
+    """Deliveries of a system that were given up are dealt with once more, as if they had just come. How many."""
+    d = tables.deliveries
+    given_up = (d.c.system == system) & (d.c.state == state)
+    again = d.update().where(given_up).values(state="new", attempts=0, due=0, error=None)
+    return int(tx.run(again).rowcount)
 
 
 def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:

@@ -196,6 +196,13 @@ inbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text),  # why it was set aside
     Index("inbox_by_run", "run", "due", "id"),
+    Index(
+        "inbox_set_aside",
+        "system",
+        "object",
+        sqlite_where=text("error IS NOT NULL"),
+        postgresql_where=text("error IS NOT NULL"),
+    ),  # what could not be decided: status, retry
     Index("inbox_by_external_id", "system", "object", "external_id"),
 )
 

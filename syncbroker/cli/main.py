@@ -15,6 +15,7 @@ import typer
 from syncbroker import __version__
 from syncbroker.cli import (
     audit,
+    backup,
     check,
     db,
     decisions,
@@ -24,6 +25,7 @@ from syncbroker.cli import (
     merge,
     pause,
     replay,
+    retention,
     retry,
     review,
     serve,
@@ -60,6 +62,9 @@ app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("retention")(retention.retention)
 app.add_typer(db.app, name="db")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:

@@ -97,8 +97,8 @@ def test_a_transaction_that_is_undone_leaves_no_memory_of_its_shapes(store: Stor
         assert decisions.counts(tx) == {"adopted": 2, "created": 1, "edit_reverted": 1}
 
 
-def test_two_processes_may_meet_the_same_new_shape_at_once(postgres_url: str) -> None:
-    stores = [open_ready(postgres_url) for _ in range(2)]
+def test_two_processes_may_meet_the_same_new_shape_at_once(ready_postgres_url: str) -> None:
+    stores = [open_ready(ready_postgres_url) for _ in range(2)]
     wrong: list[BaseException] = []
     first_in, may_go = threading.Event(), threading.Event()
 

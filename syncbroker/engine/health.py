@@ -16,6 +16,7 @@ from cronsim import CronSim
 from syncbroker.core.mapping import Schedule
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
+from syncbroker.engine.history import moment
 from syncbroker.store import backlog, queues, runs, stops
 from syncbroker.store import turns as schedule
 from syncbroker.store.backlog import Read
@@ -193,3 +194,65 @@ def following(plan: Schedule, after: Micros) -> Micros:
         return after + int(plan.every * 1_000_000)
     times = CronSim(plan.at or "", datetime.fromtimestamp(after / 1_000_000, UTC))
     return int(next(times).timestamp() * 1_000_000)
+
+
+class Fare(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the screen: how a system fares now. Lags in seconds.
+
+    `state`: the worst of paused, held back (calls fail), late (above `max_lag`), set aside (poison) and fine.
+    """
+
+    system: str
+    state: str
+    lag: float
+    lags: Lag
+    max_lag: float | None
+    last_read: datetime | None
+    next_turn: datetime | None
+    queue: int
+    owed: int
+    staged: int
+    poison: int
+    failures: int
+    held_back_until: datetime | None
+    paused_since: datetime | None
+    paused_by: str
+    paused_why: str
+    reviews: int
+
+
+def fares(found: Health) -> list[Fare]:
+    """The screen's lines, in the order of the mapping. `queue`: deliveries and observations that wait."""
+    return [_fare(one) for one in found.systems]
+
+
+def _fare(one: SystemHealth) -> Fare:
+    return Fare(
+        system=one.name,
+        state=_state(one),
+        lag=one.lag.longest,
+        lags=one.lag,
+        max_lag=one.max_lag,
+        last_read=moment(one.last_read),
+        next_turn=moment(one.next_turn),
+        queue=one.deliveries.get("new", 0) + one.observations,
+        owed=one.owed,
+        staged=sum(one.pushes.get(state, 0) for state in ("refused", "waiting", "staged")),
+        poison=one.poison,
+        failures=one.breaker.failures,
+        held_back_until=moment(one.breaker.open_until) if one.is_open else None,
+        paused_since=moment(one.paused.since) if one.paused else None,
+        paused_by=one.paused.person if one.paused else "",
+        paused_why=one.paused.why if one.paused else "",
+        reviews=one.reviews,
+    )
+
+
+def _state(one: SystemHealth) -> str:
+    if one.paused:
+        return "paused"
+    if one.is_open:
+        return "held back"
+    if not one.in_time:
+        return "late"
+    return "set aside" if one.poison else "fine"

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.explain import standing
+from syncbroker.engine.health import Fare, fares, health
 from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.reading import refresh
 from syncbroker.store import decisions, drift, guards, queues, records, runs, tables, waits
@@ -135,6 +136,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     store: str
     mapping: str
+    fares: list[Fare]
     records: dict[str, int]
     systems: list[SystemStatus]
     decisions: dict[str, int]
@@ -162,12 +164,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(engine: Engine) -> Status:
-    now = engine.now()
+    now, lines = engine.now(), fares(health(engine))
     with engine.store.read() as tx:
         return Status(
             at=moment(now) or EPOCH,
             store=engine.store.where,
             mapping=engine.mapping.version,
+            fares=lines,
             records=runs.record_counts(tx),
             systems=_systems(engine, tx, now),
             decisions=decisions.counts(tx),

@@ -64,9 +64,8 @@ def remarks(lines: list[Fare]) -> list[str]:
     for one in lines:
         if one.paused_since is not None:
             why = f": {plain(one.paused_why)}" if one.paused_why else ""
-            said.append(
-                f"{one.system} is paused since {local(one.paused_since)}, by {plain(one.paused_by)}{why}"
-            )
+            since = local(one.paused_since)
+            said.append(f"{one.system} is paused since {since}, by {plain(one.paused_by)}{why}")
         if one.held_back_until is not None:
             said.append(
                 f"{one.system} failed {many(one.failures, 'time')} in a row, left alone until {local(one.held_back_until)}"

@@ -105,9 +105,10 @@ def _shape(outcomes: Sequence[Outcome]) -> str:
 
 
 def _add_shape(tx: Tx, text: str) -> int:
-    number = tx.numbers("shapes", 1)[0]  # whoever adds one at the same time waits here
+    tx.serialise("shapes")  # whoever adds one at the same time waits here
     if others := tx.lookup(tables.shapes, ["id"], "outcomes", [text]):
         return int(others[0][0])
+    number = tx.numbers("shapes", 1)[0]
     tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
     parts = [part.split(":") for part in text.split(";")]
     rows = [(kind, field, number, int(times)) for kind, field, times in parts]

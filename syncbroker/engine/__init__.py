@@ -12,7 +12,8 @@ is owed now; `waking`: what had waited; `takeover`: authority that passed on). `
 `fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
 `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
 goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
-for a person; `find`, `explain`, `status` and `drift_report` only look.
+for a person, `retry` makes due again what was given up; `find`, `explain`, `status`, `health` (with `silence`) and
+`drift_report` only look.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from cronsim import CronSim
 
 from syncbroker.core.mapping import Schedule
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, silence
 from syncbroker.engine.history import moment
 from syncbroker.store import backlog, queues, runs, stops
 from syncbroker.store import turns as schedule
@@ -65,6 +65,7 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     paused: Stop | None
     reads: list[Read]
     turns: list[Scheduled]
+    silent: bool
 
     @property
     def in_time(self) -> bool:
@@ -161,6 +162,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
                 is_open=breaker.open_until > now,
                 paused=paused.get(name),
                 reads=_reads(reads, name, mapped),
+                silent=silence.silent(engine, tx, name),
                 turns=[
                     Scheduled(turn=one, late=0.0 if name in paused else _late(engine, one, now))
                     for one in turns
@@ -219,6 +221,7 @@ class Fare(msgspec.Struct, frozen=True, kw_only=True):
     paused_by: str
     paused_why: str
     reviews: int
+    silent: bool
 
 
 def fares(found: Health) -> list[Fare]:
@@ -245,6 +248,7 @@ def _fare(one: SystemHealth) -> Fare:
         paused_by=one.paused.person if one.paused else "",
         paused_why=one.paused.why if one.paused else "",
         reviews=one.reviews,
+        silent=one.silent,
     )
 
 

@@ -163,6 +163,12 @@ GAUGES = (
         _each(lambda one: one.is_open),
     ),
     Gauge(
+        "webhook_silent",
+        "1 while polls keep finding edits that webhooks should have told of.",
+        ("system",),
+        _each(lambda one: float(one.silent)),
+    ),
+    Gauge(
         "failures",
         "How many times in a row calls to the system failed.",
         ("system",),

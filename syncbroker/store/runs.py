@@ -132,6 +132,13 @@ def recent(tx: Tx, limit: int = 20) -> list[Run]:
     return [_run(row) for row in tx.run(select(tables.runs).order_by(tables.runs.c.id.desc()).limit(limit))]
 
 
+def of_source(tx: Tx, system: str, object_: str, limit: int = 20) -> list[Run]:
+    """The newest runs of an object, newest first."""
+    r = tables.runs
+    query = select(r).where(r.c.system == system, r.c.object == object_).order_by(r.c.id.desc()).limit(limit)
+    return [_run(row) for row in tx.run(query)]
+
+
 def _run(row: Any) -> Run:
     return Run(
         id=row.id,

@@ -28,11 +28,13 @@ from syncbroker.cli import (
     retention,
     retry,
     review,
+    schedule,
     serve,
     simulate,
     status,
     sync,
     undo,
+    webhooks,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -51,6 +53,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("retry")(retry.retry)
 app.command("audit")(audit.audit)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
@@ -60,11 +63,13 @@ app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("retention")(retention.retention)
+app.command("scheduler")(serve.scheduler)
 app.add_typer(db.app, name="db")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:

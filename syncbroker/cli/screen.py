@@ -68,7 +68,9 @@ def remarks(lines: list[Fare]) -> list[str]:
             said.append(f"{one.system} is paused since {since}, by {plain(one.paused_by)}{why}")
         if one.held_back_until is not None:
             until = local(one.held_back_until)
-            said.append(f"{one.system} failed {many(one.failures, 'time')} in a row, left alone until {until}")
+            said.append(
+                f"{one.system} failed {many(one.failures, 'time')} in a row, left alone until {until}"
+            )
         if one.silent:
             said.append(
                 f"{one.system}: polls find what its webhooks should have told; they seem to be silent"

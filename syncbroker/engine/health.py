@@ -7,18 +7,16 @@ or for its run is not late. `max_lag` of `systems.yaml` is the lag that is still
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import get_args
 
 import msgspec
-from cronsim import CronSim
 
-from syncbroker.core.mapping import Schedule
+from syncbroker.core import schedule
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine, silence
+from syncbroker.engine import Engine, silent
 from syncbroker.engine.history import moment
-from syncbroker.store import backlog, queues, runs, stops
-from syncbroker.store import turns as schedule
+from syncbroker.store import backlog, queues, runs, stops, turns
 from syncbroker.store.backlog import Read
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import ReviewKind
@@ -131,9 +129,9 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
     names = list(engine.mapping.systems)
     deliveries, pushes = backlog.deliveries(tx, names), backlog.outbox(tx, names)
     observations, aside = backlog.inbox(tx, names), queues.set_aside_counts(tx)
-    breakers = backlog.breakers(tx, names)
+    breakers, quiet = backlog.breakers(tx, names), silent.silent(tx, now)
     seen, reviews = backlog.oldest_observations(tx, now), backlog.reviews_by_system(tx)
-    reads, turns, paused = backlog.reads(tx), schedule.every(tx), stops.stopped(tx)
+    reads, every, paused = backlog.reads(tx), turns.every(tx), stops.stopped(tx)
 
     def age(at: Micros | None) -> float:
         return max(0, now - at) / 1_000_000 if at is not None else 0.0
@@ -162,10 +160,10 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
                 is_open=breaker.open_until > now,
                 paused=paused.get(name),
                 reads=_reads(reads, name, mapped),
-                silent=silence.silent(engine, tx, name),
+                silent=name in quiet,
                 turns=[
                     Scheduled(turn=one, late=0.0 if name in paused else _late(engine, one, now))
-                    for one in turns
+                    for one in every
                     if one.system == name and one.object in mapped
                 ],
             )
@@ -182,20 +180,14 @@ def _reads(reads: list[Read], name: str, mapped: set[str]) -> list[Read]:
 
 def _late(engine: Engine, turn: Turn, now: Micros) -> float:
     """A turn that nobody takes is announced again and again, so its time follows from when it was last begun."""
-    rules = engine.mapping.systems[turn.system]
-    plan = rules.pull if turn.kind == "pull" else rules.sweep
+    plan = engine.mapping.systems[turn.system].schedule(
+        turn.object, "sweep" if turn.kind == "sweep" else "pull"
+    )
     expected = turn.due
     if plan is not None and turn.started is not None:
-        expected = min(expected, following(plan, turn.started))
+        name = f"{turn.system} {turn.object} {turn.kind}"
+        expected = min(expected, schedule.following(plan, turn.started, name))
     return max(0, now - expected) / 1_000_000
-
-
-def following(plan: Schedule, after: Micros) -> Micros:
-    """The first time after `after` that a schedule names."""
-    if plan.every is not None:
-        return after + int(plan.every * 1_000_000)
-    times = CronSim(plan.at or "", datetime.fromtimestamp(after / 1_000_000, UTC))
-    return int(next(times).timestamp() * 1_000_000)
 
 
 class Fare(msgspec.Struct, frozen=True, kw_only=True):

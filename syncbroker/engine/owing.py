@@ -101,7 +101,7 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
                 row, push=msgspec.structs.replace(row.push, trace=trace)
             )
         return
-    made = _row(ws, link, "update")
+    made = _made(ws, link, "update")
     if row is not None and still:  # what was refused stays so, and keeps nothing else back
         kept = msgspec.structs.replace(made.push, refused=still, review=row.push.review)
         made = msgspec.structs.replace(made, push=kept)
@@ -146,22 +146,27 @@ def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> N
             continue
         if row is not None:
             ws.close(row.push.review, "the value changed")
-        made = _row(ws, link, "create")
+        made = _made(ws, link, "create")
         if one.lacks:
             made = msgspec.structs.replace(made, state="waiting", error=f"waits for a value of {one.lacks}")
         ws.outbox[link.n] = made
 
 
-def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
-    ws.made.add(link.n)
+def row(ws: Workspace, n: int, system: str, object_: str, op: queues.Op) -> Row:
+    """A write that came to be owed to a link."""
+    ws.made.add(n)
     return Row(
-        link=link.n,
-        system=link.system,
-        object=link.object,
+        link=n,
+        system=system,
+        object=object_,
         op=op,
         state="due",
         due=0,
         attempts=0,
         run=ws.run,
-        push=queues.Push(since=ws.now, trace=ws.traces.get(ws.home[link.n], "")),
+        push=queues.Push(since=ws.now, trace=ws.traces.get(ws.home.get(n, ""), "")),
     )
+
+
+def _made(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
+    return row(ws, link.n, link.system, link.object, op)

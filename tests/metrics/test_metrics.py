@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from syncbroker.engine import silent
 from syncbroker.metrics.counts import Counts, telling
 from syncbroker.metrics.page import Page
 from syncbroker.metrics.store import StoreCollector
@@ -20,7 +21,9 @@ from syncbroker.store import queues, runs, stops
 from syncbroker.store.runs import Breaker
 from syncbroker.store.turns import Turn, put
 from syncbroker.web.app import make_app
+from syncbroker.web.counts import Counts as Requests
 from syncbroker.web.server import listen, serving, url_of
+from syncbroker.web.writer import writing
 from tests.support.asking import Answered, ask
 from tests.support.rig import Rig, entity_text, rig
 
@@ -139,19 +142,11 @@ def test_a_store_that_cannot_be_read_is_down_and_nothing_else_is_said_of_it(here
     assert not [name for name, _ in found if name == "syncbroker_lag_seconds"]
 
 
-def test_webhooks_are_silent_when_polls_keep_finding_edits(here: Rig) -> None:
-    def silent() -> list[float]:
-        found = scraped(here)
-        return [value(found, "webhook_silent", system=name) for name in ("crm", "mkt")]
-
-    for n in range(3):
-        assert silent() == [0, 0]
-        here.edit("crm", "p000001", name=f"Ann {n}")
-        here.sync()
-    assert silent() == [1, 0]
-    with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "crm", "d", here.clock(), queues.Request(method="POST", url="x"), b"[]")
-    assert silent() == [0, 0]
+def test_webhooks_that_went_silent_are_shown(here: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = {"crm": silent.Silence(system="crm", since=1, edits=4)}
+    monkeypatch.setattr(silent, "silent", lambda _tx, _now: quiet)
+    found = scraped(here)
+    assert [value(found, "webhook_silent", system=name) for name in ("crm", "mkt")] == [1, 0]
 
 
 # ---- what this process did ----
@@ -201,17 +196,13 @@ def running(here: Rig) -> Iterator[Any]:
     with ExitStack() as stack:
 
         def start(token: str = "", *, metrics: bool = True) -> Any:
-            counts = Counts()
-            app = make_app(
-                here.engine,
-                Settings(),  # type: ignore[call-arg]  # all as usual
-
-                lambda _n, _s: None,
-                lambda: True,
-                page(here, counts, token) if metrics else None,
-            )
+            counts, requests = Counts(), Requests()
+            shown = Page(here.engine, counts, token=token, requests=requests.all, bound=100) if metrics else None
+            writer = stack.enter_context(writing(here.engine.store, lambda _n, _s: None, 100))
+            settings = Settings()  # type: ignore[call-arg]  # all as usual
+            app = make_app(here.engine, settings, writer, lambda: True, requests, page=shown)
             listening = stack.enter_context(closing(listen("127.0.0.1", 0)))
-            stack.enter_context(serving(app, listening))
+            stack.enter_context(serving(app, listening, requests))
             url = url_of(listening)
 
             def get(path: str = "/metrics", **headers: str) -> Answered:
@@ -302,11 +293,13 @@ def test_every_metric_that_an_alert_names_is_in_a_real_scrape(rule: dict[str, An
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_every_label_that_an_alert_uses_is_one_of_its_metric(rule: dict[str, Any]) -> None:
-    from syncbroker.metrics.counts import FAMILIES
+    from syncbroker.engine import silent
+from syncbroker.metrics.counts import FAMILIES
     from syncbroker.metrics.store import GAUGES
 
     labels = {f"syncbroker_{name}_total": set(names) for name, (_, names) in FAMILIES.items()}
     labels |= {f"syncbroker_{one.name}": set(one.labels) for one in GAUGES}
+    labels["syncbroker_webhook_requests_total"] = {"system", "outcome"}
     known = {
         label for metric in re.findall(r"syncbroker_\w+", rule["expr"]) for label in labels.get(metric, set())
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -212,10 +212,10 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
-    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`:
+    the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
+    says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
+    still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -223,6 +223,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     key: str = ""
     based_on: Micros = 0
     job: str = ""
+    holder: str = ""
     refused: dict[str, Value] = {}
     review: int = 0
     until: Micros = 0
@@ -390,6 +391,42 @@ def store_delivery(
     return number
 
 
+def due_deliveries(tx: Tx, system: str, now: Micros, limit: int) -> list[int]:
+    """Those of one system that nobody has dealt with and whose time has come, oldest first."""
+    d = tables.deliveries.c
+    query = select(d.id).where(d.state == "new", d.system == system, d.due <= now)
+    return [row[0] for row in tx.run(query.order_by(d.due, d.id).limit(limit))]
+
+
+def note_fault(tx: Tx, number: int, error: str, now: Micros, *, tries: int, wait: Micros) -> bool:
+    """A delivery could not be dealt with by a fault: tried again later, and from `tries` on no more (then True).
+
+    `error`: the kind of the fault, never its text. `wait`: until the second try, doubled with each.
+    """
+    d = tables.deliveries
+    row = tx.run(select(d.c.attempts).where(d.c.id == number, d.c.state == "new")).first()
+    if row is None:
+        return False
+    many = int(row.attempts) + 1
+    state = "poison" if many >= tries else "new"
+    due = now + wait * 2 ** (many - 1)
+    tx.update(
+        tables.deliveries, ["id"], ["state", "attempts", "due", "error"], [(state, many, due, error, number)]
+    )
+    return many >= tries
+
+
+def retry_poison(tx: Tx, system: str = "", number: int | None = None) -> int:
+    """Have deliveries that were set aside tried again: all, those of a system, or one. How many."""
+    d = tables.deliveries
+    query = d.update().where(d.c.state == "poison")
+    if system:
+        query = query.where(d.c.system == system)
+    if number is not None:
+        query = query.where(d.c.id == number)
+    return int(tx.run(query.values(state="new", attempts=0, due=0, error=None)).rowcount)
+
+
 def delivery(tx: Tx, number: int) -> Stored | None:
     """The delivery if it was not dealt with yet."""
     d = tables.deliveries
@@ -400,13 +437,34 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
 
 
-def new_deliveries(tx: Tx, limit: int, without: Sequence[str] = ()) -> list[tuple[int, str]]:
-    """(number, system) of those that nobody has dealt with, oldest first; none of the systems `without`."""
+def systems_with_deliveries(tx: Tx) -> list[str]:
+    """Those of which deliveries wait, from one to the next: each costs one probe."""
+    d, found = tables.deliveries.c, list[str]()
+    after = ""
+    while (
+        row := tx.run(select(func.min(d.system)).where(d.state == "new", d.system > after)).scalar()
+    ) is not None:
+        found.append(after := row)
+    return found
+
+
+def new_deliveries(
+    tx: Tx, limit: int, without: Sequence[str] = (), now: Micros = FAR
+) -> list[tuple[int, str]]:
+    """(number, system) of those that nobody has dealt with and whose time has come: of each system at most `limit`, by
+    when they are due and then by age; none of the systems `without`. Thousands of one system hide no other's."""
     d = tables.deliveries.c
-    query = select(d.id, d.system).where(d.state == "new").order_by(d.id).limit(limit)
-    if without:
-        query = query.where(d.system.not_in(without))
-    return [(row[0], row[1]) for row in tx.run(query)]
+    found: list[tuple[int, str]] = []
+    for system in systems_with_deliveries(tx) if limit else ():
+        if system not in without:
+            query = (
+                select(d.id, d.system)
+                .where(d.state == "new", d.system == system, d.due <= now)
+                .order_by(d.due, d.id)
+                .limit(limit)
+            )
+            found += [(row[0], row[1]) for row in tx.run(query)]
+    return found
 
 
 def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:

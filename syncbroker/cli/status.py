@@ -115,6 +115,13 @@ def _show(found: Status) -> None:
     _show_runs(to, found)
     print_table(
         to,
+        ["could not be decided", "object", "count", "because of"],
+        [(one.system, one.object, one.count, "; ".join(one.faults)) for one in found.set_aside],
+        title="set aside after a fault",
+        right=["count"],
+    )
+    print_table(
+        to,
         ["left out or put right", "system", "object", "times", "meaning"],
         [(one.what, one.system, one.object, one.count, one.meaning) for one in found.counters],
         title="nothing silent",

@@ -37,6 +37,7 @@ COUNTED = {
     "rechecked_away": "writes put back because the system held something else by then",
     "renamed": "external ids that changed; their links were re-pointed",
     "reread_failed": "observations that could not be read again at once; they are as soon as it works",
+    "set_aside": "observations that could not be decided because of a fault; they wait until they are tried again",
     "superseded": "older values that their own system had replaced before they were seen",
     "tombstoned": "observations of records that were deleted or detached on purpose",
     "too_many_missing": "sweeps that missed so many records that no deletion was believed",
@@ -134,6 +135,15 @@ class HeldStatus(msgspec.Struct, frozen=True, kw_only=True):
     review: int
 
 
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """Observations of one object that could not be decided; `faults` are the first few of their kinds and places."""
+
+    system: str
+    object: str
+    count: int
+    faults: list[str]
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """References of one system to an entity, whose records are not linked (yet)."""
 
@@ -159,6 +169,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alarms: int
     references: list[Waiting]
     observations: int
+    set_aside: list[Aside]
     deliveries: dict[str, int]
     unfinished: list[RunStatus]
     failed: list[RunStatus]
@@ -202,6 +213,7 @@ def status(engine: Engine) -> Status:
             alarms=waits.alarm_count(tx),
             references=_references(tx),
             observations=queues.inbox_size(tx),
+            set_aside=_set_aside(tx),
             deliveries=queues.delivery_counts(tx),
             unfinished=[_run(run) for run in runs.unfinished(tx)],
             failed=_failed(tx),
@@ -272,6 +284,20 @@ def _references(tx: Tx) -> list[Waiting]:
     p = tables.pending_references.c
     query = select(p.system, p.entity, func.count()).group_by(p.system, p.entity).order_by(p.system, p.entity)
     return [Waiting(system=row[0], entity=row[1], count=int(row[2])) for row in tx.run(query)]
+
+
+def _set_aside(tx: Tx) -> list[Aside]:
+    counts = queues.set_aside_counts(tx)
+    some = queues.set_aside(tx) if counts else []
+    return [
+        Aside(
+            system=system,
+            object=object_,
+            count=count,
+            faults=sorted({one.error for one in some if (one.system, one.object) == (system, object_)}),
+        )
+        for (system, object_), count in sorted(counts.items())
+    ]
 
 
 def _failed(tx: Tx) -> list[RunStatus]:

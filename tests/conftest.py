@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from syncbroker.store import schema
+from syncbroker.store.database import open_store
 from tests.support import postgres, redis
 from tests.support.network import block_outside
 
@@ -84,6 +86,23 @@ def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
         yield url.render_as_string(hide_password=False)
 
 
+@pytest.fixture(scope="session")
+def _ready_template(postgres_server: postgres.Server) -> Iterator[str]:
+    """The name of a database with all tables, to be copied: the migrations take ten times as long as a copy."""
+    with postgres_server.database() as url:
+        store = open_store(url.render_as_string(hide_password=False))
+        schema.upgrade(store)
+        store.close()
+        yield str(url.database)
+
+
+@pytest.fixture
+def ready_postgres_url(postgres_server: postgres.Server, _ready_template: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a PostgreSQL database of this test's own, with tables."""
+    with postgres_server.database(_ready_template) as url:
+        yield url.render_as_string(hide_password=False)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """The SQLAlchemy URL of a SQLite file that does not exist yet."""
@@ -94,5 +113,13 @@ def sqlite_url(tmp_path: Path) -> str:
 def store_url(request: pytest.FixtureRequest) -> str:
     """The SQLAlchemy URL of an empty database; the test runs once per kind of store."""
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ready_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a store for `rig.open_ready`, which makes what tables are missing; once per kind of store."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "ready_postgres_url"}[request.param]
     url: str = request.getfixturevalue(fixture)
     return url

@@ -29,6 +29,7 @@ from syncbroker.cli import (
     status,
     sync,
     undo,
+    webhooks,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -53,6 +54,7 @@ app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.command("scheduler")(serve.scheduler)

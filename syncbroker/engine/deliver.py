@@ -21,12 +21,13 @@ from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, breaker, doubt, held, ingest, settle
+from syncbroker.engine import Engine, breaker, doubt, held, ingest, settle, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, stops
+from syncbroker.store.database import unhindered
 from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
 
@@ -145,13 +146,15 @@ def _paused(engine: Engine, system: str) -> bool:
 # --------------------------------------------------------------------------------------------------- claim
 
 
+@unhindered
 def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> list[Claim]:
     """Take pushes that were due by `until` and note what will be sent, before any call. What is no longer owed is
-    withdrawn."""
+    withdrawn. Those whose record somebody is deciding just now are left for the next time."""
     holder = engine.holder.announce()
     with engine.store.write() as tx:
         if stops.is_stopped(tx, system):
             return []
+        tx.serialise(sharing.DECIDE, shared=True)
         rows = queues.outbox_due(tx, system, ["due"], until, limit)
         if rows and engine.guarded:
             rows, waiting = held.free(tx, rows, engine.now())
@@ -160,9 +163,9 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
             return []
         ws = Workspace(engine, tx, queues.LIVE)
         homes = records.link_states(tx, [row.link for row in rows])
-        ws.load([record_id for _, record_id, _ in homes.values() if record_id])
-        moved = records.link_states(tx, [n for n in homes if n not in ws.home])  # merged while we waited
-        ws.load([record_id for _, record_id, _ in moved.values() if record_id])
+        free = records.lock_free(tx, [record_id for _, record_id, _ in homes.values() if record_id])
+        ws.load(sorted(free))
+        rows = [row for row in rows if row.link not in homes or homes[row.link][1] in free | {None}]
         rows = _looked_at(ws, rows, homes)
         externals = _externals(ws, system, rows)
         claims = [one for row in rows if (one := _claim(ws, row, externals, holder)) is not None]

@@ -17,7 +17,7 @@ import orjson
 from msgspec.structs import replace
 
 from syncbroker.core.types import Event, Item, Micros
-from syncbroker.engine import Engine, Source, held, intake, staging
+from syncbroker.engine import Engine, Source, held, intake, silent, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
 from syncbroker.errors import BadDelivery, Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
@@ -256,13 +256,15 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> None:
     closing = staging.look(engine, result.run)
     with engine.store.write() as tx:
         if result.reads:
-            _move_cursor(engine, tx, result)
+            _move_cursor(engine, tx, result, kinds)
         staging.close(engine, tx, closing, {"seen": result.seen, "changed": result.changed, **kinds})
 
 
-def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
+def _move_cursor(engine: Engine, tx: Tx, result: Read, kinds: dict[str, int]) -> None:
     now, source = engine.now(), result.source
     at = runs.cursor(tx, source.system, source.object)
+    if not result.first:
+        silent.note(tx, source, at, kinds, now)
     opens = result.whole and at.first_read is None
     after = Cursor(
         cursor=result.cursor,
@@ -280,35 +282,54 @@ def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
 # ------------------------------------------------------------------------------------------------ webhooks
 
 
-def receive(engine: Engine, number: int) -> int:
-    """One stored delivery -> reads by id -> staged observations; how many. A repeated call finds nothing to do."""
+def receive(engine: Engine, *numbers: int) -> int:
+    """Stored deliveries of one system -> reads by id -> staged observations; how many. A repeated call finds nothing
+    to do.
+
+    Several at once cost one transaction, and one read for each record, however many of them name it. Where a delivery
+    says that an external id changed or that records became one, each has its turn alone: there the order counts.
+    """
     with engine.store.read() as tx:
-        stored = queues.delivery(tx, number)
-    if stored is None:
+        found = [one for number in numbers if (one := queues.delivery(tx, number)) is not None]
+    told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
+    every = [event for _, events in told for event in events]
+    if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
+        return sum(receive(engine, one.id) for one, _ in told)
+    if not told:
         return 0
-    connector = engine.connectors.get(stored.system)
-    if connector is None:
-        _close(engine, number, "rejected", "the system is no longer in the mapping")
-        return 0
-    try:
-        events = connector.events(_delivery(stored))
-    except BadDelivery as error:
-        _close(engine, number, "rejected", error.message)
-        return 0
+    system = told[0][0].system
     staged: list[tuple[Source, list[Sighting]]] = []
-    for object_ in dict.fromkeys(event.object for event in events):
-        source = engine.sources.get((stored.system, object_))
+    for object_ in dict.fromkeys(event.object for event in every):
+        source = engine.sources.get((system, object_))
         if source is not None:
-            staged.append((source, _of_events(engine, source, [e for e in events if e.object == object_])))
+            staged.append((source, _of_events(engine, source, [e for e in every if e.object == object_])))
     with engine.store.write() as tx:
-        if queues.delivery(tx, number) is None:  # another worker was quicker
+        mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
+        if not mine:  # another worker was quicker
             return 0
         for source, sightings in staged:
             intake.admit(engine, tx, source, sightings)
-        unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
-        runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
-        queues.close_delivery(tx, number, "done")
+        strange = [e for _, events in mine for e in events if (system, e.object) not in engine.sources]
+        known = engine.connectors[system].objects
+        unmapped = sum(event.object in known for event in strange)
+        runs.count(tx, {("unmapped_event", system, ""): unmapped})
+        runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
+        for one, _ in mine:
+            queues.close_delivery(tx, one.id, "done")
     return sum(len(sightings) for _, sightings in staged)
+
+
+def _events(engine: Engine, stored: Stored) -> list[Event] | None:
+    """What a delivery tells; one that tells nothing that can be read is closed, and None."""
+    connector = engine.connectors.get(stored.system)
+    if connector is None:
+        _close(engine, stored.id, "rejected", "the system is no longer in the mapping")
+        return None
+    try:
+        return list(connector.events(_delivery(stored)))
+    except BadDelivery as error:
+        _close(engine, stored.id, "rejected", error.message)
+        return None
 
 
 def _delivery(stored: Stored) -> Delivery:

@@ -25,7 +25,9 @@ NEWCOMERS, FOREIGN = 0.04, 0.2
 class Load(threading.Thread):
     """People at the vendors, so many edits a second until `stop`."""
 
-    def __init__(self, stage: Stage, rate: float, *, newcomers: float = NEWCOMERS, foreign: float = FOREIGN) -> None:
+    def __init__(
+        self, stage: Stage, rate: float, *, newcomers: float = NEWCOMERS, foreign: float = FOREIGN
+    ) -> None:
         super().__init__(name="load", daemon=True)
         self.stage, self.rate, self.newcomers, self.foreign = stage, rate, newcomers, foreign
         self.ending = threading.Event()

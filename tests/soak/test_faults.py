@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.play import Load, edit, learn, quantiles, still_right
+from tests.soak.play import Load, edit, learn, still_right
 from tests.soak.stage import Stage
 from tests.soak.world import AUTHORITY, OBJECTS, World
 from tests.support.asking import ask
@@ -104,7 +104,9 @@ def test_a_vendor_that_is_down_delays_no_other_and_gets_all_of_it_afterwards(
         others = [one for one in OBJECTS if one != system]
         until(lambda: spread_among(stage, others), 30.0)
         stage.systems[system].clear_faults()
-        assert not [one for one in stage.writes() if one.system == system and one.status < 300 and one.at > down]
+        assert not [
+            one for one in stage.writes() if one.system == system and one.status < 300 and one.at > down
+        ]
         settle(stage, 90.0)
 
 
@@ -160,7 +162,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of eight megabytes; where none may be mounted, the test is not possible."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("a file system cannot be mounted here")
     try:
@@ -169,7 +173,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_disk_is_a_503_and_when_there_is_room_again_it_goes_on(tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_a_503_and_when_there_is_room_again_it_goes_on(
+    tmp_path: Path, small_disk: Path
+) -> None:
     settings = {"SYNCBROKER_DATABASE_URL": f"sqlite:///{small_disk / 'syncbroker.db'}"}
     with Stage(tmp_path, World(16), people=12, settings=settings) as stage:
         ready(stage)
@@ -195,11 +201,3 @@ def fill(path: Path) -> None:
 def answers(stage: Stage) -> set[int]:
     """What the vendors' webhooks were answered."""
     return {one.status for system in stage.systems.values() for one in system.sent()}
-
-
-# ------------------------------------------------------------------------------------------ figures
-
-
-def test_quantiles_are_of_what_was_seen() -> None:
-    assert quantiles([3.0, 1.0, 2.0]) == [2.0, 3.0, 3.0]
-    assert quantiles([]) == []

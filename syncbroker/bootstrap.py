@@ -76,7 +76,7 @@ def build(
     clients: list[Http] = []
     redis = connect(settings.redis_url) if settings.redis_url else None
     connectors = {
-        name: _connector(registry, system, settings, now, counted, clients, redis)
+        name: _connector(registry, system, settings, now, counted, clients, redis=redis)
         for name, system in rules.systems.items()
     }
     opened = store or open_store(settings.database_url)
@@ -102,6 +102,7 @@ def _connector(
     now: Callable[[], Micros],
     calls: Calls,
     clients: list[Http],
+    *,
     redis: Redis | None,
 ) -> Connector:
     """`clients` takes every way out that the connector makes, so that the engine can close it. `redis`: where all

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     public_url: str = Field("", description="scheme and host under which vendors reach serve; what they sign")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
     max_delivery: int = Field(1_048_576, ge=1024, description="the largest webhook body that is taken")
+    max_waiting: int = Field(
+        100_000, ge=2, description="how many deliveries may wait to be dealt with, half of them of one system"
+    )
     timeout: float = Field(30.0, gt=0, le=600, description="how long one call to a vendor may take")
     tick: float = Field(
         1.0, gt=0, le=60, description="how often serve looks for work that no message announced"

@@ -114,8 +114,8 @@ class Workers:
         self.nudges.send(RECEIVE, system)
 
     def begin(self) -> None:
-        """Take up what is left of earlier processes. Whoever comes first has everything read once, to catch up with what
-        happened while nobody worked."""
+        """Take up what is left of earlier processes. Whoever comes first has everything read once, to catch up
+        with what happened while nobody worked."""
         alone = self.engine.holder.begin()
         cycle.begin(self.engine)
         self.clock.plan()
@@ -136,7 +136,8 @@ class Workers:
 
     @property
     def synced(self) -> bool:
-        """Whether everything was read since the start, and what was found is decided and written as far as it can be."""
+        """Whether everything was read since the start, and what was found is decided and written as far as it
+        can be."""
         if not self._caught_up and self._began is not None:
             self._caught_up = self._is_caught_up(self._began)
         return self._caught_up

@@ -20,9 +20,14 @@ from syncbroker.sdk.redact import Redactor
 
 FIELDS = frozenset(
     "at level event work ids kind system object seen changed count error fault frames reason method route status ms "
-    "delivery size new logger url seconds failed version".split()
+    "delivery size outcome trace logger url seconds failed version".split()
 )
 """What may be logged."""
+
+FIRST = ("at", "level", "event")
+"""What a line begins with; the rest follows by name."""
+
+_REST = FIELDS.difference(FIRST)
 
 FRAMES = 12
 """How many of the innermost calls are told."""
@@ -55,12 +60,8 @@ def _serialised(found: Any, **_options: Any) -> str:
 
 
 def _allowed(_logger: Any, _method: str, found: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {name: found[name] for name in sorted(found.keys() & FIELDS, key=_order)}
-
-
-def _order(name: str) -> tuple[int, str]:
-    first = ("at", "level", "event")
-    return (first.index(name) if name in first else len(first), name)
+    rest = sorted(found.keys() & _REST)
+    return {name: found[name] for name in (*FIRST, *rest) if name in found}
 
 
 def _faults(*, verbose: bool) -> structlog.typing.Processor:

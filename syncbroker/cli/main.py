@@ -23,11 +23,13 @@ from syncbroker.cli import (
     merge,
     replay,
     review,
+    schedule,
     serve,
     simulate,
     status,
     sync,
     undo,
+    webhooks,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -42,6 +44,7 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
@@ -51,6 +54,7 @@ app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.command("scheduler")(serve.scheduler)

@@ -1,4 +1,4 @@
-"""`serve`, `worker` and `scheduler`: the broker as it runs by itself, until SIGTERM or Ctrl-C, which end it with exit code 0."""
+"""`serve`, `worker`, `scheduler`: the broker as it runs by itself. SIGTERM or Ctrl-C ends it, with exit code 0."""
 
 from __future__ import annotations
 
@@ -101,14 +101,17 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
             from syncbroker.web.app import make_app
+            from syncbroker.web.counts import Counts
             from syncbroker.web.server import listen, serving, url_of
+            from syncbroker.web.writer import writing
 
-            listening = listen(settings.host, settings.port)
+            listening, counts = listen(settings.host, settings.port), Counts()
             sender = workers or Sender(settings.redis_url)
             if isinstance(sender, Sender):
                 stack.callback(sender.close)
-            app = make_app(engine, settings, sender.nudge, lambda: workers is None or workers.synced)
-            stack.enter_context(serving(app, listening))
+            writer = stack.enter_context(writing(engine.store, sender.nudge, settings.max_waiting))
+            app = make_app(engine, settings, writer, lambda: workers is None or workers.synced, counts)
+            stack.enter_context(serving(app, listening, counts))
             _tell(settings, url_of(listening), list(engine.mapping.systems), as_json)
         if workers is not None:
             beginning.start()

@@ -52,6 +52,7 @@ def _show(found: Status) -> None:
     say(
         to, f"waiting       {found.observations:,} observations; {found.alarms:,} records wait for their time"
     )
+    _show_webhooks(to, found)
     references = {f"{one.system} to {one.entity}": one.count for one in found.references}
     say(to, f"references    {counts(references, 'all lead to a linked record')}")
     print_table(
@@ -119,6 +120,19 @@ def _show_runs(to: Console, found: Status) -> None:
         ],
         title="runs that are not finished, and objects whose last reading failed",
     )
+
+
+def _show_webhooks(to: Console, found: Status) -> None:
+    """A line for each system whose webhooks are not heard: a warning where they were, a remark where they never were."""
+    for system in found.systems:
+        hooks = system.webhooks
+        if hooks is not None and hooks.silent_since is not None:
+            edits = many(hooks.untold, "edit")
+            text = f"webhooks of {system.name} are silent since {local(hooks.silent_since)}: {edits} came without one"
+            say(to, text, style="bold")
+    never = [one.name for one in found.systems if one.webhooks is not None and one.webhooks.heard is None]
+    if never:
+        say(to, f"webhooks      never delivered: {', '.join(never)}")
 
 
 def _waits(run: HeldStatus) -> str:

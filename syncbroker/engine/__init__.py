@@ -93,7 +93,7 @@ class Engine:
 
     @cached_property
     def holder(self) -> Holder:
-        """This process, as others see it in the store."""
+        """What others see of this process in the store."""
         return Holder(self.store)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A system whose calls fail is left alone for a while, by every process: the state is in the store.
 
-Reads and writes are counted apart, since a vendor may refuse one and allow the other. When the time is over, one process
-tries once (half-open); the others go on waiting for what it finds.
+Reads and writes are counted apart, since a vendor may refuse one and allow the other. When the time is over, one
+process tries once (half-open); the others go on waiting for what it finds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def reads(system: str) -> str:
 
 
 def closed(engine: Engine, name: str) -> str:
-    """ "" when calls may go now; else why they may not. After many failures, the caller is the one that tries."""
+    """Why no calls may go now, "" when they may. After many failures, the caller is then the one that tries."""
     with engine.store.read() as tx:
         at = runs.breaker(tx, name)
     now = engine.now()

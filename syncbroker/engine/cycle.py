@@ -6,7 +6,7 @@ Each step reads its work from the store, so that a cycle can be cut off anywhere
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -227,7 +227,7 @@ def decide_waiting(
         woken, kinds = anew.wake(engine)
         taken += woken
         summary.kinds.update(kinds)
-    for run, stages in late.items():
+    for run, stages in _unattended(engine, late).items():
         part = decide.decide(engine, run, between, stages=stages)
         summary.kinds.update(part.kinds)
         taken += part.taken + again(part.again)
@@ -237,6 +237,15 @@ def decide_waiting(
 def decide_live(engine: Engine, reread: Reread) -> int:
     """Decide what came by itself and is due now; how many observations."""
     return _decide_live(engine, Summary(), unwatched, reread)
+
+
+def _unattended(engine: Engine, late: Mapping[int, bool]) -> dict[int, bool]:
+    """Without the runs that whoever has read them is deciding just now."""
+    with engine.store.read() as tx:
+        found = [run for number in late if (run := runs.get(tx, number)) is not None]
+    names = {run.id: f"read:{run.system}:{run.object}" for run in found if late[run.id]}
+    busy = engine.holder.others_hold(set(names.values()))
+    return {run: stages for run, stages in late.items() if names.get(run) not in busy}
 
 
 def _decide_live(engine: Engine, summary: Summary, watch: Watch, reread: Reread) -> int:

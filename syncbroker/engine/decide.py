@@ -21,7 +21,7 @@ from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, held, isolating, ledger, place, sharing
+from syncbroker.engine import Engine, Source, held, isolating, ledger, meeting, place, sharing
 from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
@@ -108,7 +108,8 @@ def _decide_alone(engine: Engine, run: int, numbers: Sequence[int], *, stages: b
             part = _decide_rows(engine, tx, run, rows, stages=stages)
         total.add(part)
 
-    total.taken += isolating.isolate(engine, numbers, decide)
+    struck = isolating.isolate(engine, numbers, decide)
+    total.taken += struck
     return total
 
 
@@ -121,15 +122,16 @@ def _decide_rows(
     if run == queues.LIVE and engine.guarded:
         rows = held.divert(tx, rows, shared=shared)
     ws = Workspace(engine, tx, run, stages=stages, shared=shared)
-    chunk = _Chunk(engine, tx, ws, rows)
+    met = meeting.meet(ws, rows)
+    chunk = _Chunk(engine, tx, ws, met.rest)
     for row in chunk.rows:
         chunk.decide(row)
     shards.put_apart(tx, chunk.apart)
     records.save_aliases(tx, chunk.aliases)
-    queues.finish(tx, chunk.done)
+    queues.finish(tx, met.done + chunk.done)
     queues.put_off(tx, chunk.later)
-    kinds = finish(ws)
-    return Decided(taken - len(chunk.apart), Counter(kinds), chunk.again)
+    kinds = Counter(finish(ws)) + met.kinds
+    return Decided(taken - len(chunk.apart), kinds, chunk.again)
 
 
 class _Chunk:

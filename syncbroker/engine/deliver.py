@@ -58,7 +58,8 @@ class Delivered:
 
 
 def deliver(engine: Engine, system: str, progress: Callable[[int], None] = ingest.quiet) -> Delivered:
-    """Everything that is due for one system now, unless others are at it. A failing system stops here, and only here."""
+    """Everything that is due for one system now, unless others are at it. A failing system stops here, and only
+    here."""
     total = Delivered()
     with engine.store.read() as tx:
         stopped, due = stops.is_stopped(tx, system), queues.next_due(tx, system)

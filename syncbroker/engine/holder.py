@@ -1,8 +1,8 @@
-"""This process as others see it in the store: the leases it holds, the pushes in its hands, and whether it is to end.
+"""A process as others see it in the store: the leases it holds, the pushes in its hands, and whether it is to end.
 
-A thread prolongs the leases every few seconds. When the process is killed they run out (`leases.TERM`), and whoever comes
-next takes up what it had begun. On SQLite only one process works, so nothing of this is written: what is held within the
-process is enough, and after a start nobody else can hold anything.
+A thread prolongs the leases every few seconds. When the process is killed they run out (`leases.TERM`), and
+whoever comes next takes up what it had begun. On SQLite only one process works, so nothing of this is written:
+what is held within the process is enough, and after a start nobody else can hold anything.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Holder:
                 self.beat()
             except SyncbrokerError as error:
                 _log.warning("put off", work="heartbeat", error=error.message)
-            except Exception:  # the next beat may succeed; without any, others take over, which is safe
+            except Exception:  # noqa: BLE001  # the next beat may succeed; without any, others take over, which is safe
                 _log.exception("fault", work="heartbeat")
 
     def beat(self) -> None:

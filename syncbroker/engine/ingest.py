@@ -17,7 +17,7 @@ import orjson
 from msgspec.structs import replace
 
 from syncbroker.core.types import Event, Item, Micros
-from syncbroker.engine import Engine, Source, held, intake, staging
+from syncbroker.engine import Engine, Source, held, intake, silent, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
 from syncbroker.errors import BadDelivery, Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
@@ -256,13 +256,15 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> None:
     closing = staging.look(engine, result.run)
     with engine.store.write() as tx:
         if result.reads:
-            _move_cursor(engine, tx, result)
+            _move_cursor(engine, tx, result, kinds)
         staging.close(engine, tx, closing, {"seen": result.seen, "changed": result.changed, **kinds})
 
 
-def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
+def _move_cursor(engine: Engine, tx: Tx, result: Read, kinds: dict[str, int]) -> None:
     now, source = engine.now(), result.source
     at = runs.cursor(tx, source.system, source.object)
+    if not result.first:
+        silent.note(tx, source, at, kinds, now)
     opens = result.whole and at.first_read is None
     after = Cursor(
         cursor=result.cursor,
@@ -307,8 +309,11 @@ def receive(engine: Engine, *numbers: int) -> int:
             return 0
         for source, sightings in staged:
             intake.admit(engine, tx, source, sightings)
-        unmapped = sum((system, event.object) not in engine.sources for _, events in mine for event in events)
+        strange = [e for _, events in mine for e in events if (system, e.object) not in engine.sources]
+        known = engine.connectors[system].objects
+        unmapped = sum(event.object in known for event in strange)
         runs.count(tx, {("unmapped_event", system, ""): unmapped})
+        runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
         for one, _ in mine:
             queues.close_delivery(tx, one.id, "done")
     return sum(len(sightings) for _, sightings in staged)

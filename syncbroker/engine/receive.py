@@ -1,4 +1,5 @@
-"""Stored deliveries of one system, oldest first: each becomes reads by id, and one that cannot be dealt with is set aside.
+"""Stored deliveries of one system, oldest first: each becomes reads by id, and one that cannot be dealt with is
+set aside.
 
 A vendor that cannot be reached now leaves them as they are. A fault of ours or of a connector counts against the one
 delivery: after `TRIES` it is `poison`, kept with the kind of its fault until a person has it tried again.
@@ -66,7 +67,7 @@ def receive_one(engine: Engine, number: int, system: str) -> int:
             return ingest.receive(engine, number)
     except SyncbrokerError:
         raise
-    except Exception as error:  # whatever it is, the other deliveries go on
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other deliveries go on
         _log.exception("fault", work="receive", system=system, delivery=number)
         with engine.store.write() as tx:
             poisoned = queues.note_fault(

@@ -56,6 +56,7 @@ def build_system(
     calls = limits.get("rate") if limits is not None else None
     reserve = limits.get("reserve") if limits is not None else None
     slots = limits.get("concurrency") if limits is not None else None
+    deliveries = limits.get("deliveries") if limits is not None else None
     return rules.SystemRules(
         name=system.name.text,
         connector=system.connector.text if system.connector is not None else "",
@@ -71,6 +72,7 @@ def build_system(
         reserve=share(reserve.text) if reserve is not None else 0.0,
         concurrency=int(slots.text) if slots is not None else 1,
         max_lag=seconds(lag.text) if lag is not None else None,
+        deliveries=rate(deliveries.text) if deliveries is not None else None,
         line=system.name.line,
     )
 

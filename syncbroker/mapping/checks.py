@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-
-from cronsim import CronSim, CronSimError
 
 from syncbroker.core.conditions import compile_condition, fields_in
 from syncbroker.core.similar import COMPARABLE
@@ -18,8 +15,8 @@ from syncbroker.errors import BadMapping
 from syncbroker.mapping.field_checks import check_field, check_groups
 from syncbroker.mapping.findings import Findings
 from syncbroker.mapping.nodes import Node, Spot
-from syncbroker.mapping.schema import closest
 from syncbroker.mapping.schedule_checks import check_schedules
+from syncbroker.mapping.schema import closest
 from syncbroker.mapping.units import seconds
 from syncbroker.mapping.vendor_checks import Objects, check_vendor
 from syncbroker.mapping.written import WrittenEntity, WrittenField, WrittenSystem, words
@@ -35,7 +32,8 @@ def check_systems(
     file: str,
     findings: Findings,
 ) -> None:
-    """systems.yaml alone. `linked`: systems that some entity links, with their objects; `connectors`: None when they are not known."""
+    """systems.yaml alone. `linked`: systems that some entity links, with their objects. `connectors`: None when
+    not known."""
     kinds = list(connectors) if connectors is not None else None
     for system in systems.values():
         kind = system.connector

@@ -5,6 +5,6 @@
     work     the jobs that are done in them, and the nudges that follow
     clock    announces what is due: turns of the schedule, and whatever the store says is left to do
 
-The store is the only truth about work. A lost message costs at most a tick, a repeated one finds nothing to do, and where
-only one process may do a thing it holds a lease in the database.
+The store is the only truth about work. A lost message costs at most a tick, a repeated one finds nothing to do,
+and where only one process may do a thing it holds a lease in the database.
 """

@@ -120,7 +120,8 @@ class Clock:
     def _wanted(
         self, tx: Tx, there: dict[tuple[str, str, str], Turn], key: tuple[str, str, str], now: Micros
     ) -> Turn:
-        """The turn as it should be. Another plan counts from the last reading, so that it neither delays nor repeats."""
+        """The turn as it should be. Another plan counts from the last reading, so that it neither delays nor
+        repeats."""
         system, object_, kind = key
         plan = self._engine.mapping.systems[system].schedule(object_, kind)
         text, known = schedule.text(plan), there.get(key)

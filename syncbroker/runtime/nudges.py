@@ -1,7 +1,7 @@
 """Messages that say "look at this": ids only, on Redis between processes, or in the memory of one.
 
-They may be lost, repeated and late. So a Redis that is away is no reason to wait or to stop: what cannot be sent is done
-by this process, if it works, and found by some clock, if not.
+They may be lost, repeated and late. So a Redis that is away is no reason to wait or to stop: what cannot be
+sent is done by this process, if it works, and found by some clock, if not.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Nudges:
     def check(self) -> None:
         """Look whether a Redis that was away is back, so that it is told even when there is nothing to send."""
         if self._told and not self._closed and self._away <= time.monotonic():
-            self._tried(lambda: self.broker.client.ping())  # type: ignore[attr-defined]  # the Redis broker's
+            self._tried(self.broker.client.ping)  # type: ignore[attr-defined]  # the Redis broker's
 
     def close(self) -> None:
         self._closed = True

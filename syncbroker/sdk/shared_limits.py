@@ -1,7 +1,8 @@
 """The window of a rate budget in Redis, where several processes count their calls into one.
 
-Time is Redis's own, so that clocks of hosts may differ. When Redis is away each process counts for itself, with its share
-of the calls: as many processes as were seen last share them evenly. When it comes back it begins with an empty window.
+Time is Redis's own, so that clocks of hosts may differ. When Redis is away each process counts for itself, with
+its share of the calls: as many processes as were seen last share them evenly. When it comes back it begins
+with an empty window.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
 ASKED = 1 << 8
 """There is a question."""
 SAME = 1 << 9
-"""The golden value before was the judged value, of the look's `standing`; otherwise the row has it, or it was nothing."""
+"""The golden value before was the judged value, of the look's `standing`. Else the row has it, or it was nothing."""
 _RARE = ("raw", "invalid", "empty", "consent", "flips", "barred", "takeover")
 _UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
 _NOTHING = Golden()
@@ -104,8 +104,16 @@ def pack(outcomes: Iterable[Outcome]) -> str:
         if last is None or last.link != o.link or last.system != o.system or last.cause != o.cause:
             last = Look(o.system, o.link, o.cause, 0, 0, 0, (), None, None, [])
             looks.append(last)
+        if o.question is not None and not any(group.head[4] for group in last.groups):
+            _share(last, o.question)
         put(last, *packed(last, o))
     return encode(looks)
+
+
+def _share(look: Look, q: Question) -> None:
+    """The first question of a look speaks for all."""
+    look.since, look.until, look.seen = q.since, q.until, q.seen
+    look.linked, look.actor = q.linked, q.actor
 
 
 def put(look: Look, head: Head, row: Row) -> None:
@@ -134,9 +142,6 @@ def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
     if q is None:
         head: Head = (o.kind, o.policy, o.why, o.winner, 0, file)
         return head, (o.field, line, o.after, rest) if rest else (o.field, line, o.after)
-    if not any(group.head[4] for group in look.groups):  # the first question of a look speaks for all
-        look.since, look.until, look.seen = q.since, q.until, q.seen
-        look.linked, look.actor = q.linked, q.actor
     flags = ASKED | (
         q.pull
         | q.can_push << 1
@@ -147,14 +152,10 @@ def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
         | q.sweep << 6
     )
     if q.golden != _NOTHING:
-        g = q.golden
-        standing = (g.source, g.since, g.until, g.decision)
-        look.standing = look.standing or standing
-        if _plain(g, q.value) and standing == look.standing:
-            flags |= SAME
-        else:
-            rest["golden"] = g
-    if not _alike(o.after, q.value):
+        same, before = standing(look, q.golden, q.value)
+        flags |= same
+        rest |= before
+    if not alike(o.after, q.value):
         rest["after"] = o.after
     if q.held is not None:
         rest["held"] = q.held
@@ -165,11 +166,24 @@ def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
     return head, (o.field, line, q.value, rest) if rest else (o.field, line, q.value)
 
 
-def _plain(golden: Golden, value: Value) -> bool:
-    return _alike(golden.value, value) and golden.frozen is None and not golden.review and not golden.owner
+def standing(look: Look, golden: Golden, value: Value) -> tuple[int, dict[str, Any]]:
+    """How the golden value before is written: as a flag, or by itself."""
+    whose = (golden.source, golden.since, golden.until, golden.decision)
+    if look.standing is None:
+        look.standing = whose
+    plain = golden.frozen is None and not golden.review and not golden.owner
+    if plain and whose == look.standing and alike(golden.value, value):
+        return SAME, {}
+    return 0, {"golden": golden}
 
 
-def _alike(one: Value, other: Value) -> bool:
+def stands(look: Look, golden: Golden, value: Value) -> bool:
+    """Whether the golden value before is this one, and can be written as the flag `SAME`."""
+    return standing(look, golden, value)[0] == SAME
+
+
+def alike(one: Value, other: Value) -> bool:
+    """Equal, and of one type: a truth value is no number."""
     return one == other and type(one) is type(other)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -212,10 +212,10 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`: the process that claimed it. `refused`: values
-    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`:
+    the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
+    says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
+    still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -451,13 +451,20 @@ def systems_with_deliveries(tx: Tx) -> list[str]:
 def new_deliveries(
     tx: Tx, limit: int, without: Sequence[str] = (), now: Micros = FAR
 ) -> list[tuple[int, str]]:
-    """(number, system) of those that nobody has dealt with and that are due by `now`, oldest first; none of the systems
-    `without`."""
+    """(number, system) of those that nobody has dealt with and whose time has come: of each system at most `limit`, by
+    when they are due and then by age; none of the systems `without`. Thousands of one system hide no other's."""
     d = tables.deliveries.c
-    query = select(d.id, d.system).where(d.state == "new", d.due <= now).order_by(d.id).limit(limit)
-    if without:
-        query = query.where(d.system.not_in(without))
-    return [(row[0], row[1]) for row in tx.run(query)]
+    found: list[tuple[int, str]] = []
+    for system in systems_with_deliveries(tx) if limit else ():
+        if system not in without:
+            query = (
+                select(d.id, d.system)
+                .where(d.state == "new", d.system == system, d.due <= now)
+                .order_by(d.due, d.id)
+                .limit(limit)
+            )
+            found += [(row[0], row[1]) for row in tx.run(query)]
+    return found
 
 
 def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:

@@ -1,7 +1,8 @@
 """Turns: when each object of each system is to be read next, and how. One row per (system, object, kind).
 
-However many processes look at the schedule, a due turn is announced by one of them (`announce`) and made once (`begin`):
-both are one statement that only one can win. A turn that was announced and not begun is announced again.
+However many processes look at the schedule, a due turn is announced by one of them (`announce`) and made once
+(`begin`): both are one statement that only one can win. A turn that was announced and not begun is announced
+again.
 """
 
 from __future__ import annotations

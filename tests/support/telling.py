@@ -21,7 +21,8 @@ def until(there: Callable[[], bool], step: Callable[[], object] = lambda: None) 
 
 
 def deliver(world: Rig, system: str, id: str = "p000001", **changes: Any) -> int:
-    """A person edits somebody there, or without changes deletes them; the webhook is in the store, and nobody was told."""
+    """A person edits somebody there, or without changes deletes them; the webhook is in the store, and nobody
+    was told."""
     sent: list[tuple[str, bytes]] = []
     simulator = world.systems[system]
     simulator.webhook = "http://broker.example/webhooks/" + system

@@ -144,9 +144,8 @@ class Killer(threading.Thread):
         system = self.random.choice(list(OBJECTS))
         kind = self.random.choice(["drop_answer", "drop_request", "hang_after", "status", "delay"])
         self.faults[kind] += 1
-        more = {"status": 503} if kind == "status" else {}
         write = True if kind in ("drop_answer", "hang_after") else None
-        self.stage.systems[system].fault(kind, times=3, seconds=2.0, write=write, **more)
+        self.stage.systems[system].fault(kind, times=3, seconds=2.0, write=write, status=503)
 
 
 # ------------------------------------------------------------------------------------------------ figures

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.play import Load, edit, learn, still_right
+from tests.soak.proxy import Proxy
 from tests.soak.stage import Stage
 from tests.soak.world import AUTHORITY, OBJECTS, World
 from tests.support.asking import ask
@@ -28,6 +29,21 @@ def until(condition: Callable[[], object], patience: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "not within its time"
         time.sleep(0.05)
+
+
+def until_more(stage: Stage, writes: int) -> None:
+    """So many writes more than now."""
+    before = len(stage.writes())
+    until(lambda: len(stage.writes()) >= before + writes)
+
+
+def until_cut(proxy: Proxy, many: int) -> None:
+    until(lambda: proxy.cuts >= many)
+
+
+def until_again(stage: Stage, name: str) -> None:
+    """It has ended once, and there is another one."""
+    until(lambda: stage.ended[name] > 0 and stage.services[name].alive())
 
 
 def settle(stage: Stage, patience: float = 60.0) -> None:
@@ -69,8 +85,7 @@ def test_a_restart_of_postgresql_loses_nothing_and_ends_no_process(tmp_path: Pat
         assert stage.postgres is not None
         with busy(stage):
             for _ in range(3):
-                written = len(stage.writes())
-                until(lambda written=written: len(stage.writes()) > written + 5)
+                until_more(stage, 5)
                 stage.postgres.kill()
                 time.sleep(0.5)
                 stage.postgres.start()
@@ -85,7 +100,7 @@ def test_a_connection_cut_between_commit_and_answer_loses_and_doubles_nothing(tm
         with busy(stage):
             for many in range(1, 13):
                 stage.proxy.arm(b"COMMIT", 1)
-                until(lambda many=many: stage.proxy is not None and stage.proxy.cuts >= many)
+                until_cut(stage.proxy, many)
         settle(stage)
 
 
@@ -146,10 +161,9 @@ def test_a_rolling_restart_during_a_backfill_creates_everybody_once(tmp_path: Pa
         stage.start()
         names = [name for name in stage.services if name != "redis"]
         for name in names:
-            written = len(stage.writes())
-            until(lambda written=written: len(stage.writes()) > written)
+            until_more(stage, 1)
             stage.services[name].signal(signal.SIGTERM)
-            until(lambda name=name: stage.ended[name] > 0 and stage.services[name].alive())
+            until_again(stage, name)
         settle(stage, 120.0)
         assert {name for name in names if stage.ended[name] != 1} == set()
 

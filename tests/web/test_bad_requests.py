@@ -1,5 +1,7 @@
-"""Whatever a stranger, a broken client or a hostile one sends over a real socket: the right status, one line in the log,
-one count, and never a 500."""
+"""What a stranger, a broken client or a hostile one sends over a real socket: the right status, one line, one count.
+
+Never a 500.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from syncbroker.engine import ingest
+from syncbroker.store import queues
 from syncbroker.web import connection, webhooks
 from tests.web.conftest import Start, Web
 
@@ -105,7 +110,7 @@ CASES = [
     Case(
         "bad method", 405, "nothing_here", whole(lambda _: b"BREW /webhooks/crm HTTP/1.1\r\nHost: x\r\n\r\n")
     ),
-    Case("huge headers", 431, "malformed", posted(BODY, "X-Long: " + "x" * 100_000)),
+    Case("huge headers", 431, "malformed", posted(BODY, "X-Long: " + "x" * 1_000_000)),
     Case("no HTTP", 400, "malformed", whole(lambda _: b"\x16\x03\x01\x02\0\x01\0\r\n\r\n")),
     Case("no host", 400, "malformed", whole(lambda _: b"POST /webhooks/crm HTTP/1.1\r\n\r\n")),
     Case("two lengths", 400, "malformed", posted(BODY, "Content-Length: 3")),
@@ -223,12 +228,9 @@ def test_more_connections_than_are_taken_are_told_so(web: Web, monkeypatch: pyte
 
 
 def test_deep_json_with_a_right_signature_is_kept_and_rejected_later(web: Web) -> None:
-    from syncbroker.engine import ingest
-    from syncbroker.store import queues
-
-    for n, body in enumerate((b"[" * 100_000, b'{"a":' * 50_000, b"[null, \0]", b"\xff\xfe\0")):
+    for body in (b"[" * 100_000, b'{"a":' * 50_000, b"[null, \0]", b"\xff\xfe\0"):
         assert web.signed(body).status == 200
-        assert ingest.receive(web.world.engine, web.nudges[n][0]) == 0
+        assert [ingest.receive(web.world.engine, one.id) for one in web.stored()] == [0]
     with web.world.engine.store.read() as tx:
         assert queues.delivery_counts(tx) == {"rejected": 4}
 
@@ -242,7 +244,7 @@ def test_a_stopped_systems_deliveries_are_still_stored(web: Web) -> None:
 
 def test_more_deliveries_than_a_system_may_send_are_429(start: Start, world: Any) -> None:
     rules = world.engine.mapping.systems
-    rules["crm"] = webhooks_limited(rules["crm"], (2, 1000.0))
+    rules["crm"] = limited(rules["crm"], (2, 1000.0))
     web = start()
     with capture_logs() as logs:
         answers = [web.signed(b"[%d]" % n) for n in range(5)]
@@ -253,15 +255,13 @@ def test_more_deliveries_than_a_system_may_send_are_429(start: Start, world: Any
     assert sum(one["outcome"] == "limited" and one["log_level"] == "warning" for one in logs) == 1
 
 
-def webhooks_limited(rules: Any, deliveries: tuple[int, float]) -> Any:
-    from msgspec.structs import replace
-
+def limited(rules: Any, deliveries: tuple[int, float]) -> Any:
     return replace(rules, deliveries=deliveries)
 
 
 def test_a_stranger_cannot_use_up_what_a_vendor_may_send(start: Start, world: Any) -> None:
     rules = world.engine.mapping.systems
-    rules["crm"] = webhooks_limited(rules["crm"], (1, 1000.0))
+    rules["crm"] = limited(rules["crm"], (1, 1000.0))
     web = start()
     assert [web.post(BODY).status for _ in range(3)] == [401] * 3
     assert web.signed(BODY).status == 200

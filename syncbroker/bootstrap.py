@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from syncbroker.core.mapping import Mapping as MappingRules
 from syncbroker.core.mapping import SystemRules
@@ -21,9 +21,13 @@ from syncbroker.sdk.guarded import Guarded
 from syncbroker.sdk.http import Http
 from syncbroker.sdk.limits import RateBudget
 from syncbroker.sdk.registry import Registry
+from syncbroker.sdk.shared_limits import connect
 from syncbroker.settings import Settings
 from syncbroker.store.database import Store, open_store
 from syncbroker.store.schema import require_current
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 USUAL_RATE = (600, 60.0)
 """Calls per seconds for a system whose file names no limit: slow enough for every vendor's smallest plan."""
@@ -70,8 +74,9 @@ def build(
     rules = read_mapping(settings, environment, registry)[0]
     counted = calls or Calls()
     clients: list[Http] = []
+    redis = connect(settings.redis_url) if settings.redis_url else None
     connectors = {
-        name: _connector(registry, system, settings, now, counted, clients)
+        name: _connector(registry, system, settings, now, counted, clients, redis=redis)
         for name, system in rules.systems.items()
     }
     opened = store or open_store(settings.database_url)
@@ -86,6 +91,7 @@ def build(
         sources=sources,
         now=now,
         clients=clients,
+        ending=[redis.close] if redis is not None else [],
     )
 
 
@@ -96,13 +102,16 @@ def _connector(
     now: Callable[[], Micros],
     calls: Calls,
     clients: list[Http],
+    *,
+    redis: Redis | None,
 ) -> Connector:
-    """`clients` takes every way out that the connector makes, so that the engine can close it."""
+    """`clients` takes every way out that the connector makes, so that the engine can close it. `redis`: where all
+    processes count their calls."""
     kind = registry.check(
         system.connector, credentials=system.credentials, options=system.options, system=system.name
     )
     rate, seconds = system.rate or USUAL_RATE
-    budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name)
+    budget = RateBudget(rate, seconds, reserve=system.reserve, system=system.name, redis=redis)
 
     def http(*given: Any, **options: Any) -> Http:
         usual: dict[str, Any] = {

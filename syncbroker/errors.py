@@ -2,6 +2,7 @@
 
     SyncbrokerError
     ├── Retry              the same call may succeed later
+    │   ├── Busy           another process was in the way; nothing of the transaction was done
     │   ├── RateLimited    the vendor said when (`delay`)
     │   ├── Unavailable    the other side is down, slow or answering nonsense
     │   └── OutcomeUnknown a write was sent and nothing tells whether it arrived: settle before any repeat
@@ -62,6 +63,10 @@ class Retry(SyncbrokerError):
     def __init__(self, message: str, *, delay: float = 0.0, hint: str = "", system: str = "") -> None:
         super().__init__(message, hint=hint, system=system)
         self.delay = delay
+
+
+class Busy(Retry):
+    """Two transactions met in the store, and this one was undone as a whole."""
 
 
 class RateLimited(Retry):

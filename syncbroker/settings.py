@@ -20,6 +20,11 @@ class Settings(BaseSettings):
 
     database_url: str = Field("sqlite:///syncbroker.db", description="the store, as an SQLAlchemy URL")
     mappings: Path = Field(Path("mappings"), description="the folder of mapping files")
+    redis_url: str = Field(
+        "",
+        pattern=r"^$|^(redis|rediss|unix)://",
+        description="where processes tell each other of work, and share rate budgets; none: all is in one process",
+    )
     host: str = Field("127.0.0.1", description="the address that serve listens on")
     port: int = Field(8321, ge=0, le=65535, description="the port that serve listens on; 0 takes a free one")
     public_url: str = Field("", description="scheme and host under which vendors reach serve; what they sign")

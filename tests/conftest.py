@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import postgres
+from syncbroker.store import schema
+from syncbroker.store.database import open_store
+from tests.support import postgres, redis
 from tests.support.network import block_outside
 
 # A slow machine is no failure of the code.
@@ -42,15 +44,62 @@ def postgres_server() -> Iterator[postgres.Server]:
         with postgres.serve() as server:
             yield server
     except postgres.PostgresUnavailableError as error:
-        if os.environ.get(postgres.ENV_REQUIRE) == "1":
-            pytest.fail(f"{postgres.ENV_REQUIRE}=1, but {error}", pytrace=False)
-        pytest.skip(str(error))
+        _unavailable(postgres.ENV_REQUIRE, error)
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[str]:
+    try:
+        with redis.named_or_own() as url:
+            yield url
+    except redis.RedisUnavailableError as error:
+        _unavailable(redis.ENV_REQUIRE, error)
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """The URL of an empty Redis database."""
+    redis.flush(_redis_server)
+    return _redis_server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[redis.Server]:
+    """A Redis of this test's own, which it may kill."""
+    try:
+        with redis.serve() as server:
+            yield server
+    except redis.RedisUnavailableError as error:
+        _unavailable(redis.ENV_REQUIRE, error)
+
+
+def _unavailable(require: str, error: Exception) -> None:
+    if os.environ.get(require) == "1":
+        pytest.fail(f"{require}=1, but {error}", pytrace=False)
+    pytest.skip(str(error))
 
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
     """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
     with postgres_server.database() as url:
+        yield url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def _ready_template(postgres_server: postgres.Server) -> Iterator[str]:
+    """The name of a database with all tables, to be copied: the migrations take ten times as long as a copy."""
+    with postgres_server.database() as url:
+        store = open_store(url.render_as_string(hide_password=False))
+        schema.upgrade(store)
+        store.close()
+        yield str(url.database)
+
+
+@pytest.fixture
+def ready_postgres_url(postgres_server: postgres.Server, _ready_template: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a PostgreSQL database of this test's own, with tables."""
+    with postgres_server.database(_ready_template) as url:
         yield url.render_as_string(hide_password=False)
 
 
@@ -64,5 +113,13 @@ def sqlite_url(tmp_path: Path) -> str:
 def store_url(request: pytest.FixtureRequest) -> str:
     """The SQLAlchemy URL of an empty database; the test runs once per kind of store."""
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ready_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a store for `rig.open_ready`, which makes what tables are missing; once per kind of store."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "ready_postgres_url"}[request.param]
     url: str = request.getfixturevalue(fixture)
     return url

@@ -8,6 +8,19 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+NUMBERED = (
+    "audit",
+    "decisions",
+    "deliveries",
+    "drift",
+    "inbox",
+    "links",
+    "receipts",
+    "reviews",
+    "runs",
+    "shapes",
+)
+
 
 def upgrade() -> None:
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -69,9 +82,42 @@ def upgrade() -> None:
     op.add_column("inbox", sa.Column("shard", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("inbox", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("inbox", sa.Column("error", sa.Text(), nullable=True))
+    unjudged = sa.text("error IS NOT NULL")
+    op.create_index(
+        "inbox_set_aside",
+        "inbox",
+        ["system", "object"],
+        unique=False,
+        sqlite_where=unjudged,
+        postgresql_where=unjudged,
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("inbox_by_shard", "inbox", ["run", "shard", "due", "id"], unique=False)
+        _count_apart()
+
+
+def _count_apart() -> None:
+    """A sequence each in place of a row each, which would be locked until a transaction ends."""
+    for name in NUMBERED:
+        op.execute(f"CREATE SEQUENCE numbers_of_{name}")
+        last = f"SELECT setval('numbers_of_{name}', last) FROM sequences"  # noqa: S608  # our own names
+        op.execute(f"{last} WHERE name = '{name}' AND last > 0")
+    op.execute("DELETE FROM sequences")
+
+
+def _count_together() -> None:
+    for name in NUMBERED:
+        op.execute(
+            f"INSERT INTO sequences (name, last) SELECT '{name}', last_value FROM numbers_of_{name} WHERE is_called"  # noqa: S608  # as above
+        )
+        op.execute(f"DROP SEQUENCE numbers_of_{name}")
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        _count_together()
+        op.drop_index("inbox_by_shard", table_name="inbox")
+    op.drop_index("inbox_set_aside", table_name="inbox")
     for name in ("error", "attempts", "shard"):
         op.drop_column("inbox", name)
     op.drop_index("deliveries_by_time", table_name="deliveries")

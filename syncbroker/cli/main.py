@@ -23,6 +23,7 @@ from syncbroker.cli import (
     merge,
     replay,
     review,
+    schedule,
     serve,
     simulate,
     status,
@@ -43,6 +44,7 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
@@ -55,6 +57,7 @@ app.command("unmerge")(merge.unmerge)
 app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("scheduler")(serve.scheduler)
 app.add_typer(db.app, name="db")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:

@@ -1,4 +1,4 @@
-"""`serve` and `worker`: the broker as it runs by itself, until SIGTERM or Ctrl-C, which end it with exit code 0."""
+"""`serve`, `worker`, `scheduler`: the broker as it runs by itself. SIGTERM or Ctrl-C ends it, with exit code 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from syncbroker.workers import Workers
 
 STOP_SECONDS = 5.0
-"""How long the first sync may go on once the process is to end."""
+"""How long the beginning may go on once the process is to end."""
+
+BEGIN_SECONDS = 2.0
+"""How long after a failure the beginning is tried again."""
+
+SYNCED_SECONDS = 0.2
+"""How often it is looked whether everything was read since the start."""
 
 
 def serve(
@@ -39,7 +45,7 @@ def serve(
 ) -> None:
     """Take webhooks and keep the systems in agreement.
 
-    Everything in one process, until it is interrupted.
+    Everything in one process, until it is interrupted. With Redis and PostgreSQL, beside any number of others.
 
     The first line of output says where it listens; the log goes to standard error, one JSON object per line.
     """
@@ -53,22 +59,45 @@ def serve(
 def worker() -> None:
     """Keep the systems in agreement, without webhooks.
 
-    With PostgreSQL, beside any number of others that take the webhooks.
+    With PostgreSQL and Redis any number may run, beside those that take the webhooks.
     """
     from syncbroker.settings import read_settings
 
     _run(read_settings(), web=False, worker=True, as_json=False)
 
 
+def scheduler() -> None:
+    """Announce what is due, and do nothing of it.
+
+    Workers do so by themselves; this is for a set-up in which they come and go. Any number may run.
+    """
+    from syncbroker.cli import logs
+    from syncbroker.errors import BadSetting
+    from syncbroker.settings import read_settings
+    from syncbroker.workers import Scheduler
+
+    settings = read_settings()
+    if not settings.redis_url:
+        hint = "set SYNCBROKER_REDIS_URL, or run `syncbroker worker`, which follows the schedule by itself"
+        raise BadSetting("a scheduler tells workers through Redis, and there is none", hint=hint)
+    logs.configure(settings.log_level)
+    stop = threading.Event()
+    with _signals(stop), opened() as engine:
+        clock = Scheduler(engine, settings.tick, settings.redis_url)
+        clock.start()
+        stop.wait()
+        clock.stop()
+
+
 def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
     from syncbroker.cli import logs
-    from syncbroker.workers import Workers
+    from syncbroker.workers import Sender, Workers
 
     logs.configure(settings.log_level)
     stop = threading.Event()
     failed: list[SyncbrokerError] = []
     with _signals(stop), opened(works=worker) as engine, ExitStack() as stack:
-        workers = Workers(engine, settings.tick) if worker else None
+        workers = Workers(engine, settings.tick, settings.redis_url) if worker else None
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
             from syncbroker.web.app import make_app
@@ -77,8 +106,10 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
             from syncbroker.web.writer import writing
 
             listening, counts = listen(settings.host, settings.port), Counts()
-            nudge = workers.nudge if workers else _nobody
-            writer = stack.enter_context(writing(engine.store, nudge, settings.max_waiting))
+            sender = workers or Sender(settings.redis_url)
+            if isinstance(sender, Sender):
+                stack.callback(sender.close)
+            writer = stack.enter_context(writing(engine.store, sender.nudge, settings.max_waiting))
             app = make_app(engine, settings, writer, lambda: workers is None or workers.synced, counts)
             stack.enter_context(serving(app, listening, counts))
             _tell(settings, url_of(listening), list(engine.mapping.systems), as_json)
@@ -104,25 +135,27 @@ def _begin(workers: Workers, stop: threading.Event, failed: list[SyncbrokerError
     import structlog
 
     log = structlog.get_logger()
-    try:
-        summary = workers.begin()
-        log.info(
-            "synced", kinds=dict(summary.kinds), failed=sorted({**summary.failed, **summary.delivered.failed})
-        )
-    except StoreUnusable as error:
-        failed.append(error)
-        stop.set()
-        return
-    except SyncbrokerError as error:
-        log.warning("put off", work="begin", system=error.system, error=error.message)
-    except Exception:  # a fault in the first sync must not keep later work from being done
-        log.exception("fault", work="begin")
+    while not stop.is_set():
+        try:
+            workers.begin()
+            break
+        except StoreUnusable as error:
+            failed.append(error)
+            stop.set()
+            return
+        except SyncbrokerError as error:
+            log.warning("put off", work="begin", system=error.system, error=error.message)
+            stop.wait(BEGIN_SECONDS)
+        except Exception:  # a fault in the beginning must not keep later work from being done
+            log.exception("fault", work="begin")
+            break
     if not stop.is_set():
         workers.start()
-
-
-def _nobody(_number: int, _system: str) -> None:
-    """Without a worker here, another process finds the delivery in the store."""
+    while not stop.wait(SYNCED_SECONDS):
+        with suppress(SyncbrokerError):  # it is asked again, and what fails is in the log where it failed
+            if workers.synced:
+                log.info("synced")
+                return
 
 
 @contextmanager

@@ -12,7 +12,8 @@ is owed now; `waking`: what had waited; `takeover`: authority that passed on). `
 `fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
 `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
 goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
-for a person; `find`, `explain`, `status` and `drift_report` only look.
+for a person; `receive` takes stored deliveries in turn. `holder` is this process as others see it, `breaker` leaves a
+system alone whose calls fail; `find`, `explain`, `status` and `drift_report` only look.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from syncbroker.core.observe import Timing
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.types import Micros
 from syncbroker.engine.fingerprints import Members, make_members
+from syncbroker.engine.holder import Holder
 from syncbroker.sdk.connector import Connector, ObjectSpec
 from syncbroker.sdk.http import Http
 from syncbroker.store.database import Store
@@ -80,6 +82,7 @@ class Engine:
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
+    ending: list[Callable[[], None]] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
 
     @cached_property
@@ -88,10 +91,19 @@ class Engine:
         guards = [plan.entity.guard for plan in self.plans.values()]
         return any(one.guards_input or one.guards_output for one in guards)
 
+    @cached_property
+    def holder(self) -> Holder:
+        """What others see of this process in the store."""
+        return Holder(self.store)
+
     def close(self) -> None:
-        """Let go of the connections to the systems; the store is its opener's."""
+        """Let go of the leases, and of the connections to the systems; the store is its opener's."""
+        if "holder" in self.__dict__:
+            self.holder.close()
         for client in self.clients:
             client.close()
+        for end in self.ending:
+            end()
 
     def place(self, plan: Plan, line: int) -> str:
         return f"{plan.entity.file}:{line}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import select
 
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, tables, waits
@@ -21,7 +21,7 @@ def wake(engine: Engine) -> tuple[int, Counter[str]]:
     taken, kinds = 0, Counter[str]()
     while True:
         with engine.store.write() as tx:
-            tx.serialise("decide")
+            tx.serialise(sharing.DECIDE)
             ids = waits.take_alarms(tx, engine.now(), CHUNK)
             if not ids:
                 return taken, kinds
@@ -44,7 +44,7 @@ def rederive(
     after = ""
     while True:
         with engine.store.write() as tx:
-            tx.serialise("decide")
+            tx.serialise(sharing.DECIDE)
             r = tables.records.c
             query = select(r.id).where(r.entity == entity, r.id > after).order_by(r.id).limit(CHUNK)
             ids = [row[0] for row in tx.run(query)]

@@ -17,7 +17,7 @@ from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.resolve import Question
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState
 from syncbroker.core.types import Invalid, Value
-from syncbroker.engine import Engine, collisions, fights, letting_go, referrers
+from syncbroker.engine import Engine, collisions, fights, letting_go, referrers, sharing
 from syncbroker.engine import merge as merging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
@@ -48,7 +48,7 @@ def answer(
     """
     letting_go.prepare(engine, number, choice, person, seen, only)
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         review = decisions.review(tx, number)
         if review is None:
             raise BadAnswer(f"there is no review {number}", hint="see: syncbroker review list")
@@ -388,7 +388,7 @@ def lift(engine: Engine, system: str, object_: str, id_: str, person: str) -> in
     Returns how many there were. What the vendor has under the id is looked at anew by the next pull or sweep.
     """
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         key = runs.secret_key(tx)
         digests = [records.digest(key, what, id_) for what in ("external", "record")]
         found = records.buried(tx, system, object_, digests)

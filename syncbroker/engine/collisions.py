@@ -6,15 +6,20 @@ is one open question, and none again after somebody said that they are different
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from syncbroker.core.match import Key
 from syncbroker.engine.workspace import Collision, Workspace
 from syncbroker.store import decisions, records, runs
 from syncbroker.store.decisions import Cause, Outcome, Review
 
 PROPOSED = 5
 """How many other records one new key of a record is compared with at most."""
+
+LOCKS = 64
+"""How many locks all match keys share."""
 
 EVIDENCE = 50
 """How much of what speaks for a merge is remembered, the newest of it."""
@@ -37,6 +42,7 @@ def propose(ws: Workspace) -> None:
 
 def _find(ws: Workspace) -> None:
     new = ws.new_keys()
+    _hold_keys(ws, new)
     by_entity: dict[str, set[str]] = {}
     for id_, keys in new.items():
         by_entity.setdefault(ws.records[id_].entity, set()).update(key for key in keys if key[0] != "~")
@@ -54,6 +60,19 @@ def _find(ws: Workspace) -> None:
                 for other in [one for one in sorted(others) if ws.has_key(plan, one, key)][:PROPOSED]:
                     found = Collision(entity, (id_, other), ", ".join(rule.on), place, key)
                     ws.collisions.append(found)
+
+
+def _hold_keys(ws: Workspace, new: Mapping[str, set[Key]]) -> None:
+    """Of two transactions that give two records one key, the second one sees what the first one did.
+
+    Keys share few locks, because the database has room for few.
+    """
+    marks = {
+        zlib.crc32(f"{ws.records[id_].entity} {key}".encode()) % LOCKS
+        for id_, keys in new.items()
+        for key in keys
+    }
+    ws.tx.serialise_all(f"keys {mark:02}" for mark in marks)
 
 
 def by_vendor(ws: Workspace, system: str, loser: str, winner: str, key: str) -> None:

@@ -8,7 +8,7 @@ the state alone (`Workspace.finish`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,23 +21,20 @@ from syncbroker.core.observe import observe
 from syncbroker.core.plan import Plan, Reader, Seen
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Value
-from syncbroker.engine import Engine, Source, held, ledger, place
+from syncbroker.engine import Engine, Source, held, isolating, ledger, meeting, place, sharing
 from syncbroker.engine.alike import alike
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.removal import deleted, merged, reappeared, renamed
+from syncbroker.engine.sharing import NotAlone
 from syncbroker.engine.workspace import Workspace
-from syncbroker.errors import Retry
-from syncbroker.store import queues, records, runs, tables
-from syncbroker.store.database import Tx
+from syncbroker.errors import SyncbrokerError
+from syncbroker.store import queues, records, runs, shards, tables
+from syncbroker.store.database import Tx, unhindered
 from syncbroker.store.queues import Sighting, Waiting
 
 CHUNK = 1000
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
-
-
-TRIES = 3
-"""How often a chunk is tried when two processes are in each other's way."""
 
 WAIT: Micros = 60_000_000
 """How long an observation of a link with an open write waits at most, unless it is woken sooner."""
@@ -51,46 +48,90 @@ class Decided:
     kinds: Counter[str] = field(default_factory=Counter)
     again: list[Waiting] = field(default_factory=list)
 
+    def add(self, other: Decided) -> None:
+        self.taken += other.taken
+        self.kinds.update(other.kinds)
+        self.again.extend(other.again)
+
 
 def decide(
     engine: Engine, run: int, progress: Callable[[int], None] = lambda _: None, *, stages: bool = False
 ) -> Decided:
     """Every observation of a run that is due. `stages`: the run is still to be finished, with its output guards."""
-    total, tries = Decided(), TRIES
+    total = Decided()
     while True:
-        try:
-            part = decide_chunk(engine, run, stages=stages)
-        except Retry:  # two processes were in each other's way; nothing of the chunk was done
-            tries -= 1
-            if not tries:
-                raise
-            continue
-        total.taken += part.taken
-        total.kinds.update(part.kinds)
-        total.again.extend(part.again)
+        engine.holder.check()
+        part = decide_chunk(engine, run, stages=stages)
+        total.add(part)
         progress(part.taken)
         if not part.taken:
             return total
 
 
 def decide_chunk(engine: Engine, run: int, limit: int = CHUNK, *, stages: bool = False) -> Decided:
-    with engine.store.write() as tx:
-        tx.serialise("decide")
-        rows = queues.take(tx, run, engine.now(), limit)
-        if not rows:
-            return Decided()
-        taken = len(rows)
-        if run == queues.LIVE and engine.guarded:
-            rows = held.divert(tx, rows)
-        ws = Workspace(engine, tx, run, stages=stages)
-        chunk = _Chunk(engine, tx, ws, rows)
-        for row in rows:
-            chunk.decide(row)
-        kinds = finish(ws)
-        records.save_aliases(tx, chunk.aliases)
-        queues.finish(tx, chunk.done)
-        queues.put_off(tx, chunk.later)
-        return Decided(taken, Counter(kinds), chunk.again)
+    """At most `limit` of what is due; nothing of it only when nothing is."""
+    while True:
+        part, more = _decide_next(engine, run, limit, stages=stages)
+        if part.taken or not more:
+            return part
+
+
+@unhindered
+def _decide_next(engine: Engine, run: int, limit: int, *, stages: bool) -> tuple[Decided, bool]:
+    """What comes next, and whether anything was due at all."""
+    numbers: list[int] = []
+    try:
+        with engine.store.write() as tx:
+            turn = sharing.take(tx, run, engine.now(), limit)
+            numbers += [row.number for row in turn.rows]
+            part = _decide_rows(engine, tx, run, turn.rows, stages=stages, shared=turn.shared)
+            return part, turn.more
+    except NotAlone:
+        return _decide_alone(engine, run, numbers, stages=stages), True
+    except SyncbrokerError:
+        raise
+    except Exception:
+        if not numbers:
+            raise
+        return _decide_alone(engine, run, numbers, stages=stages), True
+
+
+def _decide_alone(engine: Engine, run: int, numbers: Sequence[int], *, stages: bool) -> Decided:
+    """These, while nobody else decides. The one that a fault comes of is left out."""
+    total = Decided()
+
+    @unhindered
+    def decide(some: Sequence[int]) -> None:
+        with engine.store.write() as tx:
+            tx.serialise(sharing.DECIDE)
+            rows = queues.take_these(tx, run, some, engine.now())
+            part = _decide_rows(engine, tx, run, rows, stages=stages)
+        total.add(part)
+
+    struck = isolating.isolate(engine, numbers, decide)
+    total.taken += struck
+    return total
+
+
+def _decide_rows(
+    engine: Engine, tx: Tx, run: int, rows: list[Waiting], *, stages: bool, shared: bool = False
+) -> Decided:
+    if not rows:
+        return Decided()
+    taken = len(rows)
+    if run == queues.LIVE and engine.guarded:
+        rows = held.divert(tx, rows, shared=shared)
+    ws = Workspace(engine, tx, run, stages=stages, shared=shared)
+    met = meeting.meet(ws, rows)
+    chunk = _Chunk(engine, tx, ws, met.rest)
+    for row in chunk.rows:
+        chunk.decide(row)
+    shards.put_apart(tx, chunk.apart)
+    records.save_aliases(tx, chunk.aliases)
+    queues.finish(tx, met.done + chunk.done)
+    queues.put_off(tx, chunk.later)
+    kinds = Counter(finish(ws)) + met.kinds
+    return Decided(taken - len(chunk.apart), kinds, chunk.again)
 
 
 class _Chunk:
@@ -113,15 +154,15 @@ class _Chunk:
         }
         self._key = runs.secret_key(tx)
         self._graves = tx.run(select(tables.tombstones.c.digest).limit(1)).first() is not None
-        self._look_up(rows)
+        self.apart: list[int] = []  # to be decided alone
+        self.rows = self._look_up(rows)
 
     # ---------------------------------------------------------------------------------------- in batches
 
-    def _look_up(self, rows: Sequence[Waiting]) -> None:
-        by_source: dict[tuple[str, str], list[Sighting]] = {}
-        for row in rows:
-            by_source.setdefault((row.system, row.object), []).append(row.sighting)
-        wanted: set[str] = set()
+    def _look_up(self, rows: Sequence[Waiting]) -> Sequence[Waiting]:
+        """Returns those that are decided here."""
+        by_source = _by_source(rows)
+        homes: dict[int, str] = {}
         queued: list[int] = []
         for (system, object_), sightings in by_source.items():
             ids = {id_ for s in sightings for id_ in (s.id, s.renamed_from, s.merged_into, *s.aliases) if id_}
@@ -134,8 +175,11 @@ class _Chunk:
                     if record_id is None:
                         queued.append(n)
                     else:
-                        wanted.add(record_id)
-        self.ws.load(wanted)
+                        homes[n] = record_id
+        if self.ws.shared:
+            rows, homes = self._settled(rows, homes)
+            by_source = _by_source(rows)
+        self.ws.load(set(homes.values()))
         self.ws.load_queued(queued)
         for (system, object_), sightings in by_source.items():
             source = self.engine.sources.get((system, object_))
@@ -145,6 +189,42 @@ class _Chunk:
             source = self.engine.sources.get((system, object_))
             if source is not None:
                 self._look_up_matches(source, sightings)
+        return rows
+
+    def _settled(
+        self, rows: Sequence[Waiting], homes: Mapping[int, str]
+    ) -> tuple[list[Waiting], dict[int, str]]:
+        """Those that concern linked records of their shards alone, with their links' records; the others are put apart,
+        as is what comes behind one of those of the same external id."""
+        behind: set[tuple[str, str, str]] = set()
+        for (system, object_), sightings in _by_source(rows).items():
+            ids = sorted({s.id for s in sightings})
+            found = shards.behind(self.tx, self.ws.run, system, object_, ids, self.ws.now)
+            behind.update((system, object_, id_) for id_ in found)
+        settled: list[Waiting] = []
+        kept: dict[int, str] = {}
+        for row in rows:
+            key = (row.system, row.object, row.sighting.id)
+            links = self._own_links(row) if key not in behind else None
+            if links is None or any(n not in homes for n in links):
+                behind.add(key)
+                self.apart.append(row.number)
+                continue
+            settled.append(row)
+            kept.update((n, homes[n]) for n in links)
+        return settled, kept
+
+    def _own_links(self, row: Waiting) -> list[int] | None:
+        """The links that the observation is about, None when it may be about more than them."""
+        s, where = row.sighting, (row.system, row.object)
+        if s.deleted or s.merged_into or s.renamed_from:
+            return None
+        if any(self._aliases.get((*where, alias)) != s.id for alias in s.aliases):
+            return None
+        source = self.engine.sources.get(where)
+        readers = source.readers if source is not None else ()
+        found = [self._links.get((*where, s.id, plan.entity.name), 0) for plan, _ in readers]
+        return found if all(found) else None
 
     def _look_up_matches(self, source: Source, sightings: Sequence[Sighting]) -> None:
         for plan, reader in source.readers:
@@ -248,6 +328,7 @@ class _Chunk:
     def _place(self, case: Case, external_id: str, n: int | None) -> tuple[bool, int | None]:
         """(must it wait?, its link): matched, made, or None when it was queued for a person or is not wanted."""
         ws, source, plan = self.ws, case.source, case.plan
+        ws.reach()
         where, entity = (source.system, source.object), plan.entity.name
         if n is None and self._graves and self._is_buried(*where, external_id):
             ws.count("tombstoned", *where)
@@ -347,6 +428,13 @@ class _Chunk:
         elif s.fingerprint and not s.second:
             current = [n for n in numbers if n in self.ws.home or n in self.ws.queued]
             self.ws.fingerprints[key] = (bytes.fromhex(s.fingerprint), min(current, default=0))
+
+
+def _by_source(rows: Iterable[Waiting]) -> dict[tuple[str, str], list[Sighting]]:
+    found: dict[tuple[str, str], list[Sighting]] = {}
+    for row in rows:
+        found.setdefault((row.system, row.object), []).append(row.sighting)
+    return found
 
 
 def _values(plan: Plan, seen: dict[str, Seen]) -> dict[str, Value]:

@@ -14,6 +14,7 @@ MANY = 10
 
 def note(ws: Workspace, entity: str, system: str, field: str) -> None:
     """A field became contested on one more record: pause it there when that makes too many."""
+    ws.reach()  # the others are counted
     if (system, entity, field) in ws.paused:
         return
     many = ws.contested(entity, field, system)

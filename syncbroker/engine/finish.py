@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from syncbroker.engine import collisions, held, ledger, owing, removal, takeover, waking
 from syncbroker.engine.workspace import Workspace
+from syncbroker.store import runs
 
 
 def finish(ws: Workspace) -> dict[str, int]:
@@ -19,4 +20,5 @@ def finish(ws: Workspace) -> dict[str, int]:
     kinds = ws.write()
     held.count_waiting(ws.tx, ws.held)
     waking.wake(ws)
+    runs.count(ws.tx, ws.counts)  # at the very end: who counts the same waits for us from here on
     return kinds

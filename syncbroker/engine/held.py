@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, Source, measure
 from syncbroker.engine.measure import CHUNK, Measured
+from syncbroker.engine.sharing import NotAlone
 from syncbroker.store import decisions, guards, queues, records, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Cause, Decision, Outcome, Review
@@ -194,9 +195,9 @@ def count_waiting(tx: Tx, numbers: Iterable[int]) -> None:
             count(tx, run)
 
 
-def divert(tx: Tx, rows: list[Waiting]) -> list[Waiting]:
+def divert(tx: Tx, rows: list[Waiting], *, shared: bool) -> list[Waiting]:
     """Live observations of records of which a held run knows something join it: nothing of it is decided by the side
-    door. Returns the others."""
+    door. Returns the others. Nobody joins anything while others decide (`shared`)."""
     holding = {(run.system, run.object): run for run in runs.held(tx) if _waits(run)}
     left: list[Waiting] = []
     for where in dict.fromkeys((row.system, row.object) for row in rows):
@@ -208,6 +209,8 @@ def divert(tx: Tx, rows: list[Waiting]) -> list[Waiting]:
         ids = sorted({row.sighting.id for row in group})
         known = {row.sighting.id for row in guards.staged(tx, [run.id], *where, ids)}
         joins = [row for row in group if row.sighting.id in known and row.sighting.via not in _LOOKS]
+        if joins and shared:
+            raise NotAlone
         numbers = {row.number for row in joins}
         left += [row for row in group if row.number not in numbers]
         if join(tx, run.id, joins):

@@ -85,7 +85,7 @@ def look_up_references(
 
 
 def pend(ws: Workspace, case: Case, n: int) -> None:
-    """References to what is not linked yet wait for it."""
+    """References to what is not linked yet wait for it (see `waking`)."""
     for name, seen in case.seen.items():
         if seen.pending:
             members = case.reader.fields[name]
@@ -93,7 +93,7 @@ def pend(ws: Workspace, case: Case, n: int) -> None:
             pairs = [
                 (one.spec.entity, str(raw)) for one, raw in zip(members, raws, strict=True) if one.spec.entity
             ]
-            records.pend(ws.tx, [(case.source.system, entity, raw, n) for entity, raw in pairs])
+            ws.pending.update((case.source.system, entity, raw, n) for entity, raw in pairs)
 
 
 def judge(

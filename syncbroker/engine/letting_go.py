@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from syncbroker.core import fanout
 from syncbroker.core.state import UNSEEN
-from syncbroker.engine import Engine, held, removal, undo
+from syncbroker.engine import Engine, held, removal, sharing, undo
 from syncbroker.engine.finish import finish
 from syncbroker.engine.measure import CHUNK
 from syncbroker.engine.workspace import Workspace
@@ -49,7 +49,7 @@ def _forget(engine: Engine, run: int, person: str, after: int, newest: int) -> i
     `newest`: the run's last decision. What was decided after it is somebody else's.
     """
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         rows = guards.staged_rows(tx, run, after, CHUNK)
         if not rows:
             return None

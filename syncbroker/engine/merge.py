@@ -16,7 +16,7 @@ from syncbroker.core.plan import Plan
 from syncbroker.core.referring import repoint
 from syncbroker.core.state import NOTHING, UNSEEN, Golden, LinkState, Record
 from syncbroker.core.types import Value
-from syncbroker.engine import Engine, collisions, referrers
+from syncbroker.engine import Engine, collisions, referrers, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import BadAnswer, Missing, Retry
@@ -64,7 +64,7 @@ def merge(
     """
     referrers.catch_up(engine)
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         ws = Workspace(engine, tx, queues.LIVE, actor=person)
         report = join(ws, survivor, absorbed, "a person merged them", person=person)
         if only_plan:

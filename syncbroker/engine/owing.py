@@ -96,7 +96,7 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
             still = {}
     elif row is not None and row.state in ("due", "staged"):
         return
-    made = _row(ws, link, "update")
+    made = _made(ws, link, "update")
     if row is not None and still:  # what was refused stays so, and keeps nothing else back
         made = msgspec.structs.replace(made, push=queues.Push(refused=still, review=row.push.review))
     ws.outbox[link.n] = made
@@ -140,18 +140,19 @@ def _create(ws: Workspace, creates: list[Create], existing: dict[int, Row]) -> N
             continue
         if row is not None:
             ws.close(row.push.review, "the value changed")
-        made = _row(ws, link, "create")
+        made = _made(ws, link, "create")
         if one.lacks:
             made = msgspec.structs.replace(made, state="waiting", error=f"waits for a value of {one.lacks}")
         ws.outbox[link.n] = made
 
 
-def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
-    ws.made.add(link.n)
+def row(ws: Workspace, n: int, system: str, object_: str, op: queues.Op) -> Row:
+    """A write that came to be owed to a link."""
+    ws.made.add(n)
     return Row(
-        link=link.n,
-        system=link.system,
-        object=link.object,
+        link=n,
+        system=system,
+        object=object_,
         op=op,
         state="due",
         due=0,
@@ -159,3 +160,7 @@ def _row(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
         run=ws.run,
         push=queues.Push(),
     )
+
+
+def _made(ws: Workspace, link: LinkState, op: queues.Op) -> Row:
+    return row(ws, link.n, link.system, link.object, op)

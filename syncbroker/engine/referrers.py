@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from syncbroker.core.plan import Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Value
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import look_up_references
 from syncbroker.engine.waking import held_sighting
@@ -38,7 +38,7 @@ def _chunk(engine: Engine, work: Repointing) -> Repointing | None:
     """The next records; what is left to do then, or None."""
     target = work.survivor if work.apart else work.absorbed
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         ids = merges.referrers(tx, target, work.after, CHUNK)
         if not ids:
             merges.repointed(tx, work.merge)

@@ -15,7 +15,7 @@ from syncbroker.core import observe
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, Source, ingest, staging
+from syncbroker.engine import Engine, Source, ingest, sharing, staging
 from syncbroker.engine.finish import finish
 from syncbroker.engine.judge import Case, judge, look_up_references, pend
 from syncbroker.engine.receipts import keep
@@ -23,7 +23,7 @@ from syncbroker.engine.removal import bury, deletion, renamed
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import SyncbrokerError
 from syncbroker.store import queues, records, runs
-from syncbroker.store.database import Tx
+from syncbroker.store.database import Tx, unhindered
 from syncbroker.store.decisions import Cause, Outcome
 from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
@@ -59,6 +59,7 @@ def references(engine: Engine, source: Source, sightings: Sequence[Sighting]) ->
 # ---------------------------------------------------------------------------------- nothing was written
 
 
+@unhindered
 def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
     """The call did not take place: the pushes are due again after `delay` µs."""
     with engine.store.write() as tx:
@@ -68,6 +69,7 @@ def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
         closed(ws, batch)
 
 
+@unhindered
 def hand_back(engine: Engine, source: Source, moved: Sequence[tuple[Claim, Sighting | None]]) -> None:
     """The re-check saw something else than the push expects: that observation is decided first."""
     with engine.store.write() as tx:
@@ -91,14 +93,19 @@ def look_before_create(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
             give_back(engine, [*sure, *batch[n:]], 10_000_000)
             raise
         if found:
-            with engine.store.write() as tx:
-                ws = opened(engine, tx, [one])
-                if ours(ws, [one]):
-                    exists(ws, one, found)
-                closed(ws, [one])
+            _link_found(engine, one, found)
         else:
             sure.append(one.based_on(engine.now()))
     return sure
+
+
+@unhindered
+def _link_found(engine: Engine, one: Claim, found: Sequence[Sighting]) -> None:
+    with engine.store.write() as tx:
+        ws = opened(engine, tx, [one])
+        if ours(ws, [one]):
+            exists(ws, one, found)
+        closed(ws, [one])
 
 
 def find(engine: Engine, one: Claim, *, doubtful: bool = False) -> list[Sighting] | None:
@@ -181,7 +188,23 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
         r.key: ingest.sighting(source, r.item, begun, ended, "write") for _, r in pairs if r.item is not None
     }
     known = references(engine, source, list(shown.values()))
-    applied, blind = 0, []
+    applied, blind = _settle(engine, source, pairs, shown, known, ended)
+    if blind and not source.spec.lag:  # where a read may lag, the next poll or sweep shows it
+        _stage_reads(engine, source, [id_ for id_ in blind if id_ != "None"])
+    return applied
+
+
+@unhindered
+def _settle(
+    engine: Engine,
+    source: Source,
+    pairs: Sequence[tuple[Claim, Receipt]],
+    shown: Mapping[str, Sighting],
+    known: References,
+    ended: Micros,
+) -> tuple[int, list[str]]:
+    """How many were applied, and the external ids of those whose answer did not show what is there now."""
+    applied, blind = 0, list[str]()
     with engine.store.write() as tx:
         batch = [one for one, _ in pairs]
         ws = opened(engine, tx, batch)
@@ -210,9 +233,7 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
             else:
                 _doubtful(ws, one, receipt.message)
         closed(ws, batch)
-    if blind and not source.spec.lag:  # where a read may lag, the next poll or sweep shows it
-        _stage_reads(engine, source, [id_ for id_ in blind if id_ != "None"])
-    return applied
+    return applied, blind
 
 
 def _stage_reads(engine: Engine, source: Source, ids: Sequence[str]) -> None:
@@ -345,6 +366,7 @@ def _missing(ws: Workspace, one: Claim) -> None:
 # --------------------------------------------------------------------------------------- in doubt
 
 
+@unhindered
 def unknown(engine: Engine, batch: Sequence[Claim], message: str) -> None:
     """No answer: the outcome is settled by reading before anything is repeated."""
     with engine.store.write() as tx:
@@ -366,6 +388,7 @@ def _doubtful(ws: Workspace, one: Claim, message: str) -> None:
 
 
 def opened(engine: Engine, tx: Tx, batch: Sequence[Claim]) -> Workspace:
+    tx.serialise(sharing.DECIDE, shared=True)
     ws = Workspace(engine, tx, queues.LIVE)
     ws.load([one.record_id for one in batch])
     return ws

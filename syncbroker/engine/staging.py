@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from syncbroker.core import guards
-from syncbroker.engine import Engine, held, measure
+from syncbroker.engine import Engine, held, measure, sharing
 from syncbroker.engine.measure import Measured
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import guards as stored
@@ -50,7 +50,7 @@ def stage(ws: Workspace, existing: Mapping[int, Row], empties: set[int]) -> None
                     ws.outbox[link.n] = staged(row, ws.stage_as[link.n])
                 elif ws.actor == "rules":
                     live.setdefault((row.system, row.object, record.entity), []).append(row)
-    for key, rows in live.items():
+    for key, rows in sorted(live.items()):
         _window(ws, key, rows, empties)
 
 
@@ -80,7 +80,10 @@ def after(ws: Workspace, row: Row) -> int:
 def _window(ws: Workspace, key: Key, rows: list[Row], empties: set[int]) -> None:
     """Pushes that live decisions owe: they pass within the limits, and are held by a run beyond them."""
     engine, tx, guard = ws.engine, ws.tx, ws.engine.plans[key[2]].entity.guard
+    tx.serialise("window " + " ".join(key))  # what was counted before is to stand until this is
     run = runs.holding(tx, *key[:2], "pushes")
+    if run is not None:
+        ws.reach()
     fresh = {"created": 0, "changed": 0, "emptied": 0, "deleted": 0}
     for row in rows:
         fresh[_WORDS[row.op]] += 1
@@ -96,6 +99,7 @@ def _window(ws: Workspace, key: Key, rows: list[Row], empties: set[int]) -> None
         if not found.limits:
             stored.note(tx, key, {f"push_{what}": n for what, n in fresh.items()}, ws.now, guard.window)
             return
+        ws.reach()
         run = _hold_live(ws, key, rows, found)
     else:
         ws.held.add(run.id)
@@ -143,7 +147,7 @@ def close(engine: Engine, tx: Tx, closing: Closing, counts: Mapping[str, int]) -
         return True
     found = closing.found
     if engine.guarded:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         if stored.pushes(tx, run.id) != found.pushes:  # something was decided meanwhile
             found = measure.owed(engine, tx, run.id)
     allowed = run.held.allowed if run.held is not None else {}

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from syncbroker.core.resolve import Question
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, sharing
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.finish import finish
 from syncbroker.engine.reading import refresh
@@ -129,7 +129,7 @@ def _repeated(step: Callable[[], T]) -> T:
 
 def _undo_chunk(engine: Engine, scope: Scope, chunk: Sequence[Decision], person: str, run: int) -> Piece:
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         ws = Workspace(engine, tx, run, actor=person)
         ws.load({decision.record_id for decision in chunk})
         piece = look(engine, tx, scope, chunk, ws.records)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from syncbroker.core.state import LinkState
-from syncbroker.engine import Engine, removal
+from syncbroker.engine import Engine, removal, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.scope import CHUNK, Scope
 from syncbroker.engine.workspace import Workspace
@@ -170,7 +170,7 @@ def unmake(
     if not any(one.undone for one in made):
         return list(made)
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         ws = Workspace(engine, tx, run, actor=person)
         ws.load({one.record for one in made})
         kept = {one.id: one for one in receipts.creates(tx, [one.record for one in made])}

@@ -17,7 +17,7 @@ from syncbroker.core.plan import Plan
 from syncbroker.core.referring import repoint
 from syncbroker.core.state import NOTHING, UNSEEN, FieldState, Golden, LinkState, Record
 from syncbroker.core.types import Value
-from syncbroker.engine import Engine, collisions, referrers
+from syncbroker.engine import Engine, collisions, referrers, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.merge import demote, linked_to, still
 from syncbroker.engine.workspace import Workspace
@@ -91,7 +91,7 @@ def unmerge(engine: Engine, number: int, person: str, *, only_plan: bool = False
     """
     referrers.catch_up(engine)
     with engine.store.write() as tx:
-        tx.serialise("decide")
+        tx.serialise(sharing.DECIDE)
         ws = Workspace(engine, tx, queues.LIVE, actor=person)
         merge = _check(ws, number)
         report = _part(ws, merge)

@@ -21,6 +21,8 @@ def wake(ws: Workspace) -> None:
         by_target.setdefault((system, entity), []).append(external_id)
     for system in sorted({system for system, _ in by_target}):
         queues.wake_waiting(ws.tx, system)
+    for target, external_ids in _wait(ws, set(by_target)).items():
+        by_target.setdefault(target, []).extend(external_ids)
     for (system, entity), external_ids in by_target.items():
         waiting = records.take_pending(ws.tx, system, entity, external_ids)
         for link, _, owner in records.link_states(ws.tx, waiting).values():
@@ -33,6 +35,24 @@ def wake(ws: Workspace) -> None:
             s = held_sighting(ws.engine, reader, link, names)
             if s.fields and link.external_id is not None:
                 queues.stage(ws.tx, queues.LIVE, system, link.object, [s])
+
+
+def _wait(ws: Workspace, linked: set[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """References to what is not linked yet wait for it; (system, entity) -> external ids of what was linked meanwhile.
+
+    Who links something and who begins to wait for it hold one lock, so that one of them sees the other.
+    """
+    waiting: dict[tuple[str, str], set[str]] = {}
+    pending = [one for one in ws.pending if one[3] in ws.home]
+    for system, entity, external_id, _ in pending:
+        waiting.setdefault((system, entity), set()).add(external_id)
+    ws.tx.serialise_all(f"references {system} {entity}" for system, entity in linked | waiting.keys())
+    records.pend(ws.tx, pending)
+    found = {}
+    for (system, entity), ids in sorted(waiting.items()):
+        object_ = ws.engine.plans[entity].readers[system].rule.object
+        found[system, entity] = sorted(records.references(ws.tx, system, object_, entity, sorted(ids)))
+    return {target: ids for target, ids in found.items() if ids}
 
 
 def held_sighting(engine: Engine, reader: Reader, link: LinkState, names: Iterable[str]) -> Sighting:

@@ -20,7 +20,8 @@ from syncbroker.core.state import NOTHING, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.reading import record_keys, refresh
-from syncbroker.store import decisions, merges, queues, receipts, records, runs, waits
+from syncbroker.engine.sharing import NotAlone
+from syncbroker.store import decisions, merges, queues, receipts, records, shards, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.decisions import Cause, Decision, Outcome, Review, ReviewKind
 from syncbroker.store.drift import Finding
@@ -44,11 +45,20 @@ class Workspace:
     """Records by id, each with its links; a link's number leads to its record.
 
     `stages`: the run is guarded as a whole when it ends, so what it owes is staged until then.
+    `shared`: others decide at the same time, so nothing is loaded beyond the records that were at first.
     """
 
     def __init__(
-        self, engine: Engine, tx: Tx, run: int, actor: str = "rules", *, stages: bool = False
+        self,
+        engine: Engine,
+        tx: Tx,
+        run: int,
+        actor: str = "rules",
+        *,
+        stages: bool = False,
+        shared: bool = False,
     ) -> None:
+        self.shared = shared
         self.engine, self.tx, self.run, self.actor, self.stages = engine, tx, run, actor, stages
         self.now: Micros = engine.now()
         self.event = ""  # what a person's answer is part of
@@ -65,6 +75,9 @@ class Workspace:
         self.alarms: dict[str, Micros] = {}  # when records must be looked at again by themselves
         self.receipts: list[Kept] = []
         self.linked: list[tuple[str, str, str]] = []  # (system, entity, external id) new in this transaction
+        self.pending: set[tuple[str, str, str, int]] = (
+            set()
+        )  # (system, entity, external id, the link that waits for it)
         self.made: set[int] = set()  # links to which a write came to be owed in this transaction
         self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
         self.held: set[int] = set()  # runs held with pushes that this transaction added
@@ -83,6 +96,7 @@ class Workspace:
         self.stored: set[int] = set()
         self._dirty: set[int] = set()
         self._dropped: set[int] = set()
+        self._moved: set[int] = set()  # links that went from one record to another
         self._opened: dict[int, Review] = {}
         self._renewed: dict[int, dict[str, Any]] = {}
         self._closed: dict[int, str] = {}
@@ -98,7 +112,14 @@ class Workspace:
             self._load(wanted)
         return [id_ for id_ in ids if id_ in self.records]
 
+    def reach(self) -> None:
+        """Something beyond the records at hand is to be touched: nobody else may decide meanwhile."""
+        if self.shared:
+            raise NotAlone
+
     def _load(self, wanted: Sequence[str]) -> None:
+        if self.records:
+            self.reach()
         records.lock(self.tx, wanted)
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)
@@ -213,6 +234,7 @@ class Workspace:
         old = self.home.get(n)
         if old is not None and old != record_id:
             self._remove(n, old)
+            self._moved.add(n)
         if record_id is None:
             self.queued[n] = (link, entity)
             return
@@ -398,7 +420,7 @@ class Workspace:
         return replace(link, fields={**link.fields, **asked}) if asked else link
 
     def write(self) -> dict[str, int]:
-        """Write everything that changed. Returns outcomes by kind."""
+        """Write everything that changed but the counters. Returns outcomes by kind."""
         kinds = self._write_decisions()
         touched = [self.records[id_] for id_ in self.touched if id_ not in self.ended]
         records.drop(self.tx, sorted(self.ended))
@@ -419,7 +441,6 @@ class Workspace:
         queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
         waits.set_alarms(self.tx, self.alarms)
         receipts.append(self.tx, self.receipts)
-        runs.count(self.tx, self.counts)
         self._write_merges()
         return kinds
 
@@ -469,6 +490,9 @@ class Workspace:
             (changed if n in self.stored else new).append(row)
         records.drop_links(self.tx, sorted(self._dropped & self.stored))
         records.save_links(self.tx, new, changed)
+        moved = [self.link(n) for n in sorted(self._moved - self._dropped)]
+        ids = [(one.system, one.object, one.external_id) for one in moved if one.external_id is not None]
+        shards.put_apart_by_id(self.tx, ids)
 
     def _write_keys(self) -> None:
         added = {(entity, key, id_) for (entity, key), ids in self.local_keys.items() for id_ in ids}

@@ -1,7 +1,8 @@
 """Opening the store and its unit of work. Everything above speaks `Tx`; the two dialects differ only in here.
 
 SQLite runs in WAL mode with one writer: a transaction that may write begins IMMEDIATE, because a deferred one that
-reads first fails when another writer was quicker. PostgreSQL runs READ COMMITTED; deciders take an advisory lock.
+reads first fails when another writer was quicker. PostgreSQL runs READ COMMITTED with any number of writers; who keeps
+to the records that it locked shares the lock `decide`, everybody else takes it alone (see `engine.sharing`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
@@ -20,10 +23,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from syncbroker.errors import BadSetting, Retry, StoreUnusable
+from syncbroker.errors import BadSetting, Busy, StoreUnusable
 from syncbroker.store import tables
 
 BUSY_MS = 10_000
+
+TRIES = 5
+"""How often a transaction is tried when other processes are in its way."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Tx:
@@ -101,8 +110,19 @@ class Tx:
             where = " AND ".join(f"{name} = {self._mark}" for name in keys)
             self._many(f"DELETE FROM {table.name} WHERE {where}", rows)  # noqa: S608  # as above
 
-    def numbers(self, name: str, count: int) -> range:
-        """`count` fresh consecutive numbers of a sequence; concurrent writers wait for each other here."""
+    def numbers(self, name: str, count: int) -> Sequence[int]:
+        """`count` numbers of a sequence that were never given before, rising.
+
+        SQLite counts in the table `sequences`. PostgreSQL has sequences of its own (`tables.NUMBERED`), because a row
+        that counts would be locked until the transaction ends. So its numbers have gaps, and a lower one may become
+        visible after a higher one; of one record they follow each other, for whoever decides it holds its row.
+        """
+        if not self.sqlite:
+            rows = self.rows(
+                "SELECT nextval(%s::text::regclass) FROM generate_series(1, %s)",
+                (f"{tables.NUMBERS}{name}", count),
+            )
+            return [int(row[0]) for row in rows]
         sql = (
             f"INSERT INTO sequences (name, last) VALUES ({self._mark}, {self._mark}) ON CONFLICT (name) "  # noqa: S608  # as above
             "DO UPDATE SET last = sequences.last + excluded.last RETURNING last"
@@ -110,13 +130,63 @@ class Tx:
         last = int(self.connection.exec_driver_sql(sql, (name, count)).scalar_one())
         return range(last - count + 1, last + 1)
 
-    def serialise(self, name: str) -> None:
-        """Wait until no other transaction holds `name`; until this one ends. SQLite has one writer anyway."""
+    def serialise(self, name: str, *, shared: bool = False) -> None:
+        """Wait until no other transaction holds `name`, and hold it until this one ends. SQLite has one writer anyway.
+
+        `shared`: several may hold it at once, but none while one has it alone.
+        """
         if not self.sqlite:
-            self.connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))
+            lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+            self.connection.exec_driver_sql(f"SELECT {lock}(hashtext(%s))", (name,))
+
+    def serialise_all(self, names: Iterable[str]) -> None:
+        """The same for several, in their order: who takes them so can wait for each other in no ring."""
+        for name in sorted(set(names)):
+            self.serialise(name)
+
+    def serialised(self, name: str) -> bool:
+        """Hold `name` until this transaction ends if no other one does; whether it is held now."""
+        if self.sqlite:
+            return True
+        return bool(self.rows("SELECT pg_try_advisory_xact_lock(hashtext(%s))", (name,))[0][0])
 
     def _many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self.connection.exec_driver_sql(sql, list(rows))
+
+
+class Turns:
+    """A lock that whoever waited longest gets next: a run of many chunks lets the others in between each two."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        mine = threading.Lock()
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            mine.acquire()
+            self._waiting.append(mine)
+        try:
+            mine.acquire()
+        except BaseException:  # such as Ctrl-C: the turn is handed on, now or when it comes
+            with self._lock:
+                gave_up = mine in self._waiting
+                if gave_up:
+                    self._waiting.remove(mine)
+            if not gave_up:
+                self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
 
 
 class Store:
@@ -126,8 +196,8 @@ class Store:
         self.engine = engine
         self.where = where
         self._lock: int | None = None
-        # SQLite's own waiting is a sleep that grows; threads of one process hand the turn on at once
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.single else nullcontext()
+        # SQLite's own waiting is a sleep that grows; threads of one process hand the turn on at once, in order
+        self._turn: AbstractContextManager[Any] = Turns() if self.single else nullcontext()
 
     @property
     def single(self) -> bool:
@@ -181,6 +251,21 @@ class Store:
             self._lock = None
 
 
+def unhindered(work: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`work` is one transaction, and done again when another process was in its way."""
+
+    @wraps(work)
+    def patient(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        for _ in range(TRIES - 1):
+            try:
+                return work(*args, **kwargs)
+            except Busy:
+                continue
+        return work(*args, **kwargs)
+
+    return patient
+
+
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Database errors in the words of our tree. The driver's text never shows parameters."""
@@ -189,13 +274,18 @@ def translated(where: str) -> Iterator[None]:
     except DBAPIError as error:
         raise _translate(error, where) from error
     except PoolTimeout as error:
-        raise Retry(f"the store {where} is busy", hint="too much at once; try again") from error
+        raise Busy(f"the store {where} is busy", hint="too much at once; try again") from error
 
 
 def _translate(error: DBAPIError, where: str) -> Exception:
     text = str(error.orig)
     low = text.lower()
-    if "no such table" in low or "undefinedtable" in type(error.orig).__name__.lower():
+    kind = type(error.orig).__name__.lower()
+    if "no such column" in low or "undefinedcolumn" in kind:
+        return StoreUnusable(
+            f"the store {where} has other tables than this release expects", hint="run: syncbroker db upgrade"
+        )
+    if "no such table" in low or "undefinedtable" in kind:
         return StoreUnusable(f"the store {where} has no tables", hint="run: syncbroker db upgrade")
     if "disk is full" in low or "no space left" in low or "diskfull" in type(error.orig).__name__.lower():
         return StoreUnusable(
@@ -214,9 +304,9 @@ def _translate(error: DBAPIError, where: str) -> Exception:
             f"{where} is not a usable SQLite database", hint="restore a backup, or name another file"
         )
     if "database is locked" in low or "deadlock" in low or "could not serialize" in low:
-        return Retry(f"the store {where} is busy", hint="another process is writing; try again")
+        return Busy(f"the store {where} is busy", hint="another process is writing; try again")
     if "uniqueviolation" in type(error.orig).__name__.lower():
-        return Retry(f"the store {where} is busy", hint="two processes wrote the same at once; try again")
+        return Busy(f"the store {where} is busy", hint="two processes wrote the same at once; try again")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         first = text.strip().splitlines()[0] if text.strip() else type(error.orig).__name__
         return StoreUnusable(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import func, select
@@ -19,7 +19,7 @@ from syncbroker.store import packing, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.packing import Cause, Outcome
 
-__all__ = ["Cause", "Decision", "Outcome", "Review", "ReviewKind", "token"]
+__all__ = ["Cause", "Decision", "Entry", "Outcome", "Review", "ReviewKind", "token"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +68,42 @@ _COLUMNS = ["id", "record_id", "entity", "shape", "run", "at", "actor", "mapping
 _READ = [name for name in _COLUMNS if name != "shape"]
 
 
+class Entry(NamedTuple):
+    """A decision as it is stored; `shape` is the text of its shape, `body` its packed outcomes."""
+
+    id: int
+    record_id: str
+    entity: str
+    shape: str
+    run: int
+    at: Micros
+    actor: str
+    mapping: str
+    body: str
+
+
 def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> None:
     """`shapes` is the caller's memory of numbered shape texts; those that were committed before are added to it."""
-    texts = {decision.id: _shape(decision.outcomes) for decision in decisions}
-    unknown = sorted(set(texts.values()) - shapes.keys())
+    entries = [
+        Entry(
+            d.id,
+            d.record_id,
+            d.entity,
+            shape((outcome.kind, outcome.field) for outcome in d.outcomes),
+            d.run,
+            d.at,
+            d.actor,
+            d.mapping,
+            packing.pack(d.outcomes),
+        )
+        for d in decisions
+    ]
+    append_packed(tx, entries, shapes)
+
+
+def append_packed(tx: Tx, entries: Sequence[Entry], shapes: dict[str, int]) -> None:
+    """The only way in for decisions. `shapes` as in `append`."""
+    unknown = sorted({entry.shape for entry in entries} - shapes.keys())
     if unknown:
         rows = tx.lookup(tables.shapes, ["outcomes", "id"], "outcomes", unknown)
         shapes.update({row[0]: row[1] for row in rows})
@@ -79,35 +111,19 @@ def append(tx: Tx, decisions: Sequence[Decision], shapes: dict[str, int]) -> Non
         text: _add_shape(tx, text) for text in unknown if text not in shapes
     }  # gone if this is rolled back
     numbers = {**shapes, **new} if new else shapes
-    tx.insert(
-        tables.decisions,
-        _COLUMNS,
-        [
-            (
-                d.id,
-                d.record_id,
-                d.entity,
-                numbers[texts[d.id]],
-                d.run,
-                d.at,
-                d.actor,
-                d.mapping,
-                packing.pack(d.outcomes),
-            )
-            for d in decisions
-        ],
-    )
+    tx.insert(tables.decisions, _COLUMNS, [(*one[:3], numbers[one.shape], *one[4:]) for one in entries])
 
 
-def _shape(outcomes: Sequence[Outcome]) -> str:
-    pairs = Counter((outcome.kind, outcome.field) for outcome in outcomes)
-    return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(pairs.items()))
+def shape(pairs: Iterable[tuple[str, str]]) -> str:
+    """The text of the shape of outcomes with these (kind, field) pairs."""
+    return ";".join(f"{kind}:{field}:{times}" for (kind, field), times in sorted(Counter(pairs).items()))
 
 
 def _add_shape(tx: Tx, text: str) -> int:
-    number = tx.numbers("shapes", 1)[0]  # whoever adds one at the same time waits here
+    tx.serialise("shapes")  # whoever adds one at the same time waits here
     if others := tx.lookup(tables.shapes, ["id"], "outcomes", [text]):
         return int(others[0][0])
+    number = tx.numbers("shapes", 1)[0]
     tx.insert(tables.shapes, ["id", "outcomes"], [(number, text)])
     parts = [part.split(":") for part in text.split(";")]
     rows = [(kind, field, number, int(times)) for kind, field, times in parts]

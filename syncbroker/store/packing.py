@@ -42,26 +42,29 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     review: int = 0
 
 
-class _Row(msgspec.Struct, array_like=True, gc=False):
-    """One outcome. `flags`: see `_FLAGS`; `rest`: what is rarely there, by name."""
+Row = tuple[Any, ...]
+"""(field, line of its rule or -1, value) and, where anything is not as usual, a dict of it by name.
 
-    kind: Kind
-    field: str
-    policy: str
-    place: str
-    why: str
-    winner: str
-    after: Any
-    flags: int
-    value: Value
-    held: Value
-    base: Value
-    golden: Golden | None
-    rest: dict[str, Any] | None
+The value is the one that was judged; of an outcome without a question it is what stands afterwards.
+"""
 
 
-class _Look(msgspec.Struct, array_like=True):
-    """What the outcomes of one look share."""
+Head = tuple[Kind, str, str, str, int, str]
+"""(kind, policy, why, winner, flags, file of the rule). `flags`: see `FLAGS`."""
+
+
+class Group(msgspec.Struct, array_like=True):
+    """Outcomes in a row that differ in field and value alone."""
+
+    head: Head
+    rows: list[Row]
+
+
+class Look(msgspec.Struct, array_like=True):
+    """What the outcomes of one look share.
+
+    `standing`: (source, since, until, decision) of the golden values that were there before.
+    """
 
     system: str
     link: int
@@ -71,46 +74,75 @@ class _Look(msgspec.Struct, array_like=True):
     seen: Micros
     linked: tuple[str, ...]
     actor: Actor | None
-    rows: list[_Row]
+    standing: tuple[str, Micros, Micros, int] | None
+    groups: list[Group]
 
 
-_FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
+class _Packed(msgspec.Struct):
+    looks: list[Look]
+
+
+FLAGS = ("pull", "can_push", "met", "seen_before", "late", "unsure", "sweep")
+"""Bit by bit, of the question."""
+ASKED = 1 << 8
+"""There is a question."""
+SAME = 1 << 9
+"""The golden value before was the judged value, of the look's `standing`. Else the row has it, or it was nothing."""
 _RARE = ("raw", "invalid", "empty", "consent", "flips", "barred", "takeover")
 _UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
-_ASKED = 1 << 8
+_NOTHING = Golden()
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[_Look]).decode
+_decode = msgspec.json.Decoder(_Packed).decode
+_decode_former = msgspec.json.Decoder(list[list[Any]]).decode
 
 
 def pack(outcomes: Iterable[Outcome]) -> str:
     """JSON text."""
-    looks: list[_Look] = []
+    looks: list[Look] = []
     for o in outcomes:
-        q = o.question
         last = looks[-1] if looks else None
         if last is None or last.link != o.link or last.system != o.system or last.cause != o.cause:
-            last = _Look(o.system, o.link, o.cause, 0, 0, 0, (), None, [])
+            last = Look(o.system, o.link, o.cause, 0, 0, 0, (), None, None, [])
             looks.append(last)
-        last.rows.append(_row(last, o, q))
-    return _encode(looks).decode()
+        if o.question is not None and not any(group.head[4] for group in last.groups):
+            _share(last, o.question)
+        put(last, *packed(last, o))
+    return encode(looks)
 
 
-def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
-    rest: dict[str, Any] = {}
-    if o.review:
-        rest["review"] = o.review
+def _share(look: Look, q: Question) -> None:
+    """The first question of a look speaks for all."""
+    look.since, look.until, look.seen = q.since, q.until, q.seen
+    look.linked, look.actor = q.linked, q.actor
+
+
+def put(look: Look, head: Head, row: Row) -> None:
+    """Add an outcome to a look, which is to be in the order that they came about."""
+    groups = look.groups
+    if not groups or groups[-1].head != head:
+        groups.append(Group(head, []))
+    groups[-1].rows.append(row)
+
+
+def encode(looks: list[Look]) -> str:
+    """JSON text."""
+    return _encode(_Packed(looks)).decode()
+
+
+def placed(place: str) -> tuple[str, int]:
+    """(file, line); -1 for a place that is not of that form."""
+    file, _, line = place.rpartition(":")
+    return (file, int(line)) if line.isdecimal() and str(int(line)) == line else (place, -1)
+
+
+def packed(look: Look, o: Outcome) -> tuple[Head, Row]:
+    """What it shares with others of the look, and its own."""
+    q, (file, line) = o.question, placed(o.place)
+    rest: dict[str, Any] = {"review": o.review} if o.review else {}
     if q is None:
-        unasked = (0, None, None, None, None, rest or None)
-        return _Row(o.kind, o.field, o.policy, o.place, o.why, o.winner, o.after, *unasked)
-    if not any(row.flags for row in look.rows):  # the first question of a look speaks for all
-        look.since, look.until, look.seen, look.linked, look.actor = (
-            q.since,
-            q.until,
-            q.seen,
-            q.linked,
-            q.actor,
-        )
-    flags = _ASKED | (
+        head: Head = (o.kind, o.policy, o.why, o.winner, 0, file)
+        return head, (o.field, line, o.after, rest) if rest else (o.field, line, o.after)
+    flags = ASKED | (
         q.pull
         | q.can_push << 1
         | q.met << 2
@@ -119,7 +151,44 @@ def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
         | q.unsure << 5
         | q.sweep << 6
     )
-    rest |= {name: one for name in _RARE if (one := getattr(q, name)) != _UNASKED[name]}
+    if q.golden != _NOTHING:
+        same, before = standing(look, q.golden, q.value)
+        flags |= same
+        rest |= before
+    if not alike(o.after, q.value):
+        rest["after"] = o.after
+    if q.held is not None:
+        rest["held"] = q.held
+    if q.base is not None:
+        rest["base"] = q.base
+    _note_rare(look, q, rest)
+    head = (o.kind, o.policy, o.why, o.winner, flags, file)
+    return head, (o.field, line, q.value, rest) if rest else (o.field, line, q.value)
+
+
+def standing(look: Look, golden: Golden, value: Value) -> tuple[int, dict[str, Any]]:
+    """How the golden value before is written: as a flag, or by itself."""
+    whose = (golden.source, golden.since, golden.until, golden.decision)
+    if look.standing is None:
+        look.standing = whose
+    plain = golden.frozen is None and not golden.review and not golden.owner
+    if plain and whose == look.standing and alike(golden.value, value):
+        return SAME, {}
+    return 0, {"golden": golden}
+
+
+def stands(look: Look, golden: Golden, value: Value) -> bool:
+    """Whether the golden value before is this one, and can be written as the flag `SAME`."""
+    return standing(look, golden, value)[0] == SAME
+
+
+def alike(one: Value, other: Value) -> bool:
+    """Equal, and of one type: a truth value is no number."""
+    return one == other and type(one) is type(other)
+
+
+def _note_rare(look: Look, q: Question, rest: dict[str, Any]) -> None:
+    rest.update({name: one for name in _RARE if (one := getattr(q, name)) != _UNASKED[name]})
     if (q.since, q.until, q.seen) != (look.since, look.until, look.seen):
         rest["times"] = (q.since, q.until, q.seen)
     if q.linked != look.linked:
@@ -128,63 +197,51 @@ def _row(look: _Look, o: Outcome, q: Question | None) -> _Row:
         rest["actor"] = q.actor
     if q.system != look.system:
         rest["system"] = q.system
-    golden = None if q.golden == _NOTHING else q.golden
-    return _Row(
-        o.kind,
-        o.field,
-        o.policy,
-        o.place,
-        o.why,
-        o.winner,
-        o.after,
-        flags,
-        q.value,
-        q.held,
-        q.base,
-        golden,
-        rest or None,
-    )
-
-
-_NOTHING = Golden()
 
 
 def unpack(text: str) -> list[Outcome]:
     """The outcomes, in their order."""
-    return [_outcome(look, row) for look in _decode(text) for row in look.rows]
+    looks = [_former(look) for look in _decode_former(text)] if text.startswith("[") else _decode(text).looks
+    return [_outcome(look, group, *row) for look in looks for group in look.groups for row in group.rows]
 
 
-def _outcome(look: _Look, row: _Row) -> Outcome:
-    rest = row.rest or {}
+def _outcome(
+    look: Look, group: Group, field: str, line: int, value: Any, rest: dict[str, Any] | None = None
+) -> Outcome:
+    rest, value = rest or {}, frozen(value)
+    kind, policy, why, winner, flags, file = group.head
     return Outcome(
-        kind=row.kind,
-        field=row.field,
+        kind=kind,
+        field=field,
         system=look.system,
         link=look.link,
-        policy=row.policy,
-        place=row.place,
-        why=row.why,
-        winner=row.winner,
-        after=frozen(row.after),
-        question=_question(look, row, rest) if row.flags & _ASKED else None,
+        policy=policy,
+        place=file if line < 0 else f"{file}:{line}",
+        why=why,
+        winner=winner,
+        after=frozen(rest["after"]) if "after" in rest else value,
+        question=_question(look, flags, value, rest) if flags & ASKED else None,
         cause=look.cause,
         review=rest.get("review", 0),
     )
 
 
-def _question(look: _Look, row: _Row, rest: dict[str, Any]) -> Question:
+def _question(look: Look, flags: int, value: Value, rest: dict[str, Any]) -> Question:
     since, until, seen = rest.get("times", (look.since, look.until, look.seen))
     actor = msgspec.convert(rest["actor"], Actor | None) if "actor" in rest else look.actor
     given: dict[str, Any] = {name: rest[name] for name in _RARE if name in rest}
     if "barred" in given:
         given["barred"] = tuple(tuple(pair) for pair in given["barred"])
-    given |= {name: bool(row.flags >> n & 1) for n, name in enumerate(_FLAGS)}
+    given |= {name: bool(flags >> n & 1) for n, name in enumerate(FLAGS)}
+    golden = msgspec.convert(rest["golden"], Golden) if "golden" in rest else _NOTHING
+    if flags & SAME and look.standing:
+        golden = Golden(value, *look.standing)
     return Question(
         system=rest.get("system", look.system),
-        value=row.value,
-        held=row.held,
-        base=row.base,
-        golden=row.golden or _NOTHING,
+        value=value,
+        held=frozen(rest.get("held")),
+        base=frozen(rest.get("base")),
+        golden=golden,
         since=since,
         until=until,
         seen=seen,
@@ -192,6 +249,30 @@ def _question(look: _Look, row: _Row, rest: dict[str, Any]) -> Question:
         actor=actor,
         **given,
     )
+
+
+def _former(parts: list[Any]) -> Look:
+    """A look as it was written before outcomes were grouped, each with everything that is not in `Look`."""
+    system, link, cause, since, until, seen, linked, actor, rows = parts
+    look = Look(
+        system,
+        link,
+        msgspec.convert(cause, Cause | None),
+        since,
+        until,
+        seen,
+        tuple(linked),
+        msgspec.convert(actor, Actor | None),
+        None,
+        [],
+    )
+    for kind, field, policy, place, why, winner, after, flags, value, held, base, golden, rest in rows:
+        given = {"after": after, "held": held, "base": base, **(rest or {})}
+        if golden is not None:
+            given["golden"] = golden
+        file, line = placed(place)
+        put(look, (kind, policy, why, winner, flags, file), (field, line, value, given))
+    return look
 
 
 def frozen(value: Any) -> Any:

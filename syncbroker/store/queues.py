@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from syncbroker.core.types import Actor, Micros, Value
-from syncbroker.store import tables
+from syncbroker.store import shards, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.records import FAR
 
@@ -60,27 +60,33 @@ _sighting = msgspec.json.Decoder(Sighting)
 
 
 def stage(tx: Tx, run: int, system: str, object_: str, sightings: Sequence[Sighting]) -> None:
-    numbers = tx.numbers("inbox", len(sightings)) if sightings else range(0)
+    if not sightings:
+        return
+    numbers = tx.numbers("inbox", len(sightings))
+    of = shards.of_external_ids(tx, system, object_, [s.id for s in sightings])
     tx.insert(
         tables.inbox,
-        ["id", "run", "system", "object", "external_id", "due", "body"],
+        ["id", "run", "system", "object", "external_id", "due", "body", "shard"],
         [
-            (n, run, system, object_, s.id, 0, _encode(s).decode())
+            (n, run, system, object_, s.id, 0, _encode(s).decode(), of.get(s.id, shards.ALONE))
             for n, s in zip(numbers, sightings, strict=True)
         ],
     )
 
 
-def take(tx: Tx, run: int, now: Micros, limit: int) -> list[Waiting]:
-    """The next observations of a run that are due, oldest first."""
+def take(tx: Tx, run: int, now: Micros, limit: int, shard: int | None = None) -> list[Waiting]:
+    """The next observations of a run (in a shard) that are due, oldest first."""
     i = tables.inbox.c
-    query = (
-        select(i.id, i.system, i.object, i.body)
-        .where(i.run == run, i.due <= now)
-        .order_by(i.due, i.id)
-        .limit(limit)
-    )
-    return [waiting(row) for row in tx.run(query)]
+    query = select(i.id, i.system, i.object, i.body).where(i.run == run, i.due <= now)
+    if shard is not None:
+        query = query.where(i.shard == shard)
+    return [waiting(row) for row in tx.run(query.order_by(i.due, i.id).limit(limit))]
+
+
+def take_these(tx: Tx, run: int, numbers: Sequence[int], now: Micros) -> list[Waiting]:
+    """Of these observations those that still wait and are due, oldest first."""
+    rows = tx.lookup(tables.inbox, ["id", "system", "object", "body", "due"], "id", numbers, run=run)
+    return [waiting(row) for row in sorted(rows, key=lambda row: (row[4], row[0])) if row[4] <= now]
 
 
 def waiting(row: Any) -> Waiting:
@@ -100,6 +106,57 @@ def finish(tx: Tx, numbers: Sequence[int]) -> None:
 def put_off(tx: Tx, rows: Sequence[tuple[int, Micros]]) -> None:
     """(inbox number, due) rows; `FAR` waits for `wake`."""
     tx.update(tables.inbox, ["id"], ["due"], [(due, n) for n, due in rows])
+
+
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """An observation that could not be decided. `error`: kind and place of the fault, no values."""
+
+    number: int
+    system: str
+    object: str
+    attempts: int
+    error: str
+
+
+def strike(tx: Tx, number: int, error: str, tries: int, due: Micros) -> SetAside | None:
+    """Deciding the observation met a fault. After so many `tries` it is set aside, else it is due again then.
+
+    Returns it if it was set aside.
+    """
+    columns = ["id", "system", "object", "attempts"]
+    found = tx.lookup(tables.inbox, columns, "id", [number])
+    if not found:
+        return None
+    _, system, object_, attempts = found[0]
+    last = attempts + 1 >= tries
+    row = (attempts + 1, error if last else None, FAR if last else due, number)
+    tx.update(tables.inbox, ["id"], ["attempts", "error", "due"], [row])
+    if not last:
+        return None
+    return SetAside(number=number, system=system, object=object_, attempts=attempts + 1, error=error)
+
+
+def set_aside(tx: Tx, limit: int = 100) -> list[SetAside]:
+    """The oldest of what could not be decided."""
+    i = tables.inbox.c
+    query = select(i.id, i.system, i.object, i.attempts, i.error).where(i.error.is_not(None))
+    rows = tx.run(query.order_by(i.system, i.object, i.id).limit(limit))
+    return [SetAside(number=r[0], system=r[1], object=r[2], attempts=r[3], error=r[4]) for r in rows]
+
+
+def set_aside_counts(tx: Tx) -> dict[tuple[str, str], int]:
+    """(system, object) -> observations that could not be decided."""
+    i = tables.inbox.c
+    query = select(i.system, i.object, func.count()).where(i.error.is_not(None))
+    return {(r[0], r[1]): int(r[2]) for r in tx.run(query.group_by(i.system, i.object))}
+
+
+def revive(tx: Tx, system: str = "") -> int:
+    """What could not be decided (of one system) is tried again at once, as if it had just come. How many."""
+    i = tables.inbox
+    query = i.update().where(i.c.error.is_not(None))
+    query = query.where(i.c.system == system) if system else query
+    return int(tx.run(query.values(error=None, attempts=0, due=0)).rowcount)
 
 
 def amend(tx: Tx, number: int, sighting: Sighting, due: Micros) -> None:
@@ -155,10 +212,10 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
-    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`:
+    the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
+    says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
+    still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
     """
 
     values: dict[str, Value] = {}
@@ -166,6 +223,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     key: str = ""
     based_on: Micros = 0
     job: str = ""
+    holder: str = ""
     refused: dict[str, Value] = {}
     review: int = 0
     until: Micros = 0
@@ -333,6 +391,42 @@ def store_delivery(
     return number
 
 
+def due_deliveries(tx: Tx, system: str, now: Micros, limit: int) -> list[int]:
+    """Those of one system that nobody has dealt with and whose time has come, oldest first."""
+    d = tables.deliveries.c
+    query = select(d.id).where(d.state == "new", d.system == system, d.due <= now)
+    return [row[0] for row in tx.run(query.order_by(d.due, d.id).limit(limit))]
+
+
+def note_fault(tx: Tx, number: int, error: str, now: Micros, *, tries: int, wait: Micros) -> bool:
+    """A delivery could not be dealt with by a fault: tried again later, and from `tries` on no more (then True).
+
+    `error`: the kind of the fault, never its text. `wait`: until the second try, doubled with each.
+    """
+    d = tables.deliveries
+    row = tx.run(select(d.c.attempts).where(d.c.id == number, d.c.state == "new")).first()
+    if row is None:
+        return False
+    many = int(row.attempts) + 1
+    state = "poison" if many >= tries else "new"
+    due = now + wait * 2 ** (many - 1)
+    tx.update(
+        tables.deliveries, ["id"], ["state", "attempts", "due", "error"], [(state, many, due, error, number)]
+    )
+    return many >= tries
+
+
+def retry_poison(tx: Tx, system: str = "", number: int | None = None) -> int:
+    """Have deliveries that were set aside tried again: all, those of a system, or one. How many."""
+    d = tables.deliveries
+    query = d.update().where(d.c.state == "poison")
+    if system:
+        query = query.where(d.c.system == system)
+    if number is not None:
+        query = query.where(d.c.id == number)
+    return int(tx.run(query.values(state="new", attempts=0, due=0, error=None)).rowcount)
+
+
 def delivery(tx: Tx, number: int) -> Stored | None:
     """The delivery if it was not dealt with yet."""
     d = tables.deliveries
@@ -343,6 +437,17 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
 
 
+def systems_with_deliveries(tx: Tx) -> list[str]:
+    """Those of which deliveries wait, from one to the next: each costs one probe."""
+    d, found = tables.deliveries.c, list[str]()
+    after = ""
+    while (
+        row := tx.run(select(func.min(d.system)).where(d.state == "new", d.system > after)).scalar()
+    ) is not None:
+        found.append(after := row)
+    return found
+
+
 def new_deliveries(
     tx: Tx, limit: int, without: Sequence[str] = (), now: Micros = FAR
 ) -> list[tuple[int, str]]:
@@ -350,7 +455,7 @@ def new_deliveries(
     when they are due and then by age; none of the systems `without`. Thousands of one system hide no other's."""
     d = tables.deliveries.c
     found: list[tuple[int, str]] = []
-    for system in _with_new(tx) if limit else ():
+    for system in systems_with_deliveries(tx) if limit else ():
         if system not in without:
             query = (
                 select(d.id, d.system)
@@ -360,16 +465,6 @@ def new_deliveries(
             )
             found += [(row[0], row[1]) for row in tx.run(query)]
     return found
-
-
-def _with_new(tx: Tx) -> Iterator[str]:
-    """Systems that have new deliveries, whether or not the mapping has them: one probe of the index for each."""
-    d = tables.deliveries.c
-    first = select(func.min(d.system)).where(d.state == "new")
-    system = tx.run(first).scalar_one()
-    while system is not None:
-        yield system
-        system = tx.run(first.where(d.system > system)).scalar_one()
 
 
 def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:

@@ -35,12 +35,46 @@ def load(tx: Tx, ids: Iterable[str]) -> dict[str, Record]:
     }
 
 
+class Head(msgspec.Struct, frozen=True):
+    """Of a link what can be told without its fields; see `core.state.LinkState`."""
+
+    system: str
+    n: int
+    status: str = "live"
+    primary: bool = True
+    rules: str = ""
+    open: bool = False
+
+
+def heads(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Golden], list[Head]]]:
+    """Record id -> (entity, golden values, heads of its links). Costs a third of loading them in full."""
+    found: dict[str, list[Head]] = {}
+    for record_id, state in tx.lookup(tables.links, ["record_id", "state"], "record_id", ids):
+        found.setdefault(record_id, []).append(_head.decode(state))
+    return {
+        id_: (entity, _golden.decode(golden), found.get(id_, []))
+        for id_, entity, golden in tx.lookup(tables.records, ["id", "entity", "golden"], "id", ids)
+    }
+
+
+_head = msgspec.json.Decoder(Head)
+
+
 def lock(tx: Tx, ids: Iterable[str]) -> None:
     """Hold these records until the transaction ends (PostgreSQL; SQLite has one writer)."""
     if not tx.sqlite:
         tx.connection.exec_driver_sql(
             "SELECT id FROM records WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(set(ids)),)
         )
+
+
+def lock_free(tx: Tx, ids: Iterable[str]) -> set[str]:
+    """Hold those of these records that nobody else holds, without waiting for the others. Which they are."""
+    wanted = sorted(set(ids))
+    if tx.sqlite:
+        return set(wanted)
+    rows = tx.rows("SELECT id FROM records WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED", (wanted,))
+    return {row[0] for row in rows}
 
 
 def by_external_id(

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -28,6 +29,24 @@ meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("va
 sequences = Table(
     "sequences", metadata, Column("name", Text, primary_key=True), Column("last", Big, nullable=False)
 )
+
+NUMBERS = "numbers_of_"
+NUMBERED = (
+    "audit",
+    "decisions",
+    "deliveries",
+    "drift",
+    "inbox",
+    "links",
+    "receipts",
+    "reviews",
+    "runs",
+    "shapes",
+)
+"""What is numbered: by a row of `sequences` on SQLite, by a sequence of its own on PostgreSQL (see `Tx.numbers`)."""
+
+for _name in NUMBERED:
+    Sequence(f"{NUMBERS}{_name}", metadata=metadata)
 
 mappings = Table(
     "mappings",
@@ -192,10 +211,22 @@ inbox = Table(
     Column("external_id", Text, nullable=False),
     Column("due", Big, nullable=False),
     Column("body", Text, nullable=False),
-    Column("shard", Integer, nullable=False, server_default="0"),
+    Column(
+        "shard", Integer, nullable=False, server_default="0"
+    ),  # who may decide it beside whom (store.shards)
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text),  # why it was set aside
     Index("inbox_by_run", "run", "due", "id"),
+    Index("inbox_by_shard", "run", "shard", "due", "id", info={"only": "postgresql"}).ddl_if(
+        dialect="postgresql"
+    ),  # SQLite has one decider
+    Index(
+        "inbox_set_aside",
+        "system",
+        "object",
+        sqlite_where=text("error IS NOT NULL"),
+        postgresql_where=text("error IS NOT NULL"),
+    ),  # what could not be decided: status, retry
     Index("inbox_by_external_id", "system", "object", "external_id"),
 )
 

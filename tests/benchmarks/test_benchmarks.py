@@ -14,7 +14,10 @@ from tests.support import postgres
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a quick run prints, about one kind of store. Quick: it shows that everything runs, not how fast."""
     environment = dict(os.environ)

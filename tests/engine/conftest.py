@@ -42,9 +42,9 @@ def world(_stack: ExitStack, tmp_path: Path, sqlite_url: str) -> Worlds:
 
 
 @pytest.fixture
-def any_world(_stack: ExitStack, tmp_path: Path, store_url: str) -> Worlds:
+def any_world(_stack: ExitStack, tmp_path: Path, ready_url: str) -> Worlds:
     """A world on SQLite, and once more on PostgreSQL."""
-    return _opener(_stack, tmp_path, store_url)
+    return _opener(_stack, tmp_path, ready_url)
 
 
 @pytest.fixture

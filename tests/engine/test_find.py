@@ -22,9 +22,9 @@ def ann(world: Rig) -> str:
 
 
 def test_a_record_is_found_by_its_id_by_the_beginning_of_it_and_by_a_systems_id(
-    tmp_path: Path, store_url: str
+    tmp_path: Path, ready_url: str
 ) -> None:
-    with three(tmp_path, store_url) as world:
+    with three(tmp_path, ready_url) as world:
         id_ = ann(world)
         assert find(world.engine, "person", id_) == [id_]
         assert find(world.engine, "person", id_[:-1].upper()) == [id_]
@@ -82,13 +82,13 @@ KEYED = """  phone: {type: phone, policy: prefer, systems: {crm: phone}}
 
 
 def test_a_key_of_several_fields_is_found_by_all_of_them_or_by_the_first(
-    tmp_path: Path, store_url: str
+    tmp_path: Path, ready_url: str
 ) -> None:
     people = {
         "crm": [{"phone": "+15551234567", "name": "Ann Lee"}, {"phone": "+15551234567", "name": "Bob Ray"}]
     }
     entity = entity_text(KEYED, people, match="phone, name")
-    with rig(tmp_path / "mappings", store_url, entity, people) as world:
+    with rig(tmp_path / "mappings", ready_url, entity, people) as world:
         world.sync()
         assert len(find(world.engine, "person", "(555) 123-4567")) == 2
         found = find(world.engine, "person", "(555) 123-4567, ann lee")

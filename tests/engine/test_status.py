@@ -25,8 +25,8 @@ def system(found: Status, name: str) -> dict[str, object]:
     return made
 
 
-def test_records_links_reviews_and_decisions_are_counted(tmp_path: Path, store_url: str) -> None:
-    with three(tmp_path, store_url) as world:
+def test_records_links_reviews_and_decisions_are_counted(tmp_path: Path, ready_url: str) -> None:
+    with three(tmp_path, ready_url) as world:
         found = status(world.engine)
         kinds = world.kinds()
     assert found.records == {"person": 2}

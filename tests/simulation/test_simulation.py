@@ -24,16 +24,19 @@ def report(cast: Cast, fragile: FragileStore) -> Report:
     return Simulation(cast, fragile, chosen()).run(0, SEEDS)
 
 
+@pytest.mark.slow
 def test_no_invariant_is_violated_over_every_policy_and_type(report: Report) -> None:
     assert [(one.seed, one.invariant, one.text) for one in report.failures] == []
     assert report.seeds == SEEDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("rewriting", "batch_half")])
 def test_every_fault_strikes(report: Report, fault: str) -> None:
     assert report.faults[fault] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "least"),
     [
@@ -56,6 +59,7 @@ def test_every_kind_of_decision_is_made_often_enough(report: Report, kind: str, 
     assert report.kinds.get(kind, 0) >= least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", Policy.__args__)  # type: ignore[attr-defined]  # a Literal's own
 def test_every_policy_adopts_and_settles_conflicts(report: Report, policy: str) -> None:
     kinds = {
@@ -68,6 +72,7 @@ def test_every_policy_adopts_and_settles_conflicts(report: Report, policy: str) 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("invariant", "least"), [(1, 1000), (2, SEEDS), (3, 30), (4, 3000), (5, 100), (6, 3), (9, 1000)]
 )

@@ -11,8 +11,8 @@ from tests.support.rig import open_ready
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = open_ready(store_url)
+def store(ready_url: str) -> Iterator[Store]:
+    opened = open_ready(ready_url)
     yield opened
     opened.close()
 

@@ -324,8 +324,8 @@ def test_a_lock_file_that_cannot_be_made_is_told(
         sqlite.claim_process()
 
 
-def test_deciders_of_several_processes_take_turns(postgres_url: str) -> None:
-    stores = [open_ready(postgres_url) for _ in range(2)]
+def test_deciders_of_several_processes_take_turns(ready_postgres_url: str) -> None:
+    stores = [open_ready(ready_postgres_url) for _ in range(2)]
     order: list[str] = []
     first_in, may_go = threading.Event(), threading.Event()
 

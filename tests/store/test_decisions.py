@@ -97,8 +97,8 @@ def test_a_transaction_that_is_undone_leaves_no_memory_of_its_shapes(store: Stor
         assert decisions.counts(tx) == {"adopted": 2, "created": 1, "edit_reverted": 1}
 
 
-def test_two_processes_may_meet_the_same_new_shape_at_once(postgres_url: str) -> None:
-    stores = [open_ready(postgres_url) for _ in range(2)]
+def test_two_processes_may_meet_the_same_new_shape_at_once(ready_postgres_url: str) -> None:
+    stores = [open_ready(ready_postgres_url) for _ in range(2)]
     wrong: list[BaseException] = []
     first_in, may_go = threading.Event(), threading.Event()
 
@@ -198,6 +198,39 @@ OUTCOME = st.builds(
 @given(st.lists(OUTCOME, min_size=1, max_size=5))
 def test_what_is_packed_comes_back_equal(outcomes: list[Outcome]) -> None:
     assert packing.unpack(packing.pack(outcomes)) == outcomes
+
+
+FORMER = (
+    '[["crm",3,{"via":"poll","event":"e","at":7},5,6,7,["crm","mkt"],{"origin":"person","name":"pat"},'
+    '[["linked","","","p.yaml:2","the same email","",null,0,null,null,null,null,null],'
+    '["conflict_queued","city","review","p.yaml:9","both changed","","Riga",271,"Oslo","Bonn","Bonn",'
+    '["Riga","mkt",1,2,3,{"":"Riga","crm":"Oslo"},4,""],{"review":4,"flips":2}],'
+    '["adopted","fee","prefer","p.yaml:10","no value","crm",[12,"EUR"],259,[12,"EUR"],null,null,null,'
+    '{"linked":["crm"]}]]]]'
+)
+
+
+def test_what_was_packed_before_outcomes_were_grouped_is_still_read() -> None:
+    pat, cause = Actor(origin="person", name="pat"), Cause("poll", "e", 7)
+    asked = {"system": "crm", "since": 5, "until": 6, "seen": 7, "actor": pat}
+    before = Golden("Riga", "mkt", 1, 2, 3, {"": "Riga", "crm": "Oslo"}, 4)
+    edit = Question(
+        value="Oslo", golden=before, held="Bonn", seen_before=True, base="Bonn", met=True, flips=2,
+        linked=("crm", "mkt"), **asked,
+    )  # fmt: skip
+    first = Question(value=(12, "EUR"), linked=("crm",), **asked)
+    usual: dict[str, Any] = {"system": "crm", "link": 3, "cause": cause}
+    assert packing.unpack(FORMER) == [
+        Outcome(kind="linked", place="p.yaml:2", why="the same email", **usual),
+        Outcome(
+            kind="conflict_queued", field="city", policy="review", place="p.yaml:9", why="both changed",
+            after="Riga", question=edit, review=4, **usual,
+        ),
+        Outcome(
+            kind="adopted", field="fee", policy="prefer", place="p.yaml:10", why="no value", winner="crm",
+            after=(12, "EUR"), question=first, **usual,
+        ),
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- reviews

@@ -169,10 +169,10 @@ def test_rows_are_due_by_system_state_and_time_oldest_first(store: Store) -> Non
         assert queues.next_due(tx, "sup") is None
 
 
-def test_two_workers_never_claim_the_same_row(postgres_url: str) -> None:
+def test_two_workers_never_claim_the_same_row(ready_postgres_url: str) -> None:
     from tests.support.rig import open_ready
 
-    store = open_ready(postgres_url)
+    store = open_ready(ready_postgres_url)
     with store.write() as tx:
         queues.save_outbox(tx, [row(n) for n in range(1, 5)])
     with store.write() as one, store.write() as other:

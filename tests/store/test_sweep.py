@@ -28,8 +28,8 @@ class Link(NamedTuple):
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = open_ready(store_url)
+def store(ready_url: str) -> Iterator[Store]:
+    opened = open_ready(ready_url)
     yield opened
     opened.close()
 

@@ -95,7 +95,7 @@ def serve(*, durable: bool = False) -> Iterator[Server]:
 def _own_server(syncs: str) -> Iterator[URL]:
     home = Path(tempfile.mkdtemp(prefix="sb-pg-"))  # short: a socket's path has about 100 characters
     try:
-        bin_path, user = _programs(home)
+        bin_path, user = programs(home)
         with (home / "log").open("wb") as log:
             shell = subprocess.Popen(
                 ["sh", "-c", _SCRIPT, "sh", str(bin_path), str(home), syncs],
@@ -119,7 +119,7 @@ def _own_server(syncs: str) -> Iterator[URL]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _programs(home: Path) -> tuple[Path, int | None]:
+def programs(home: Path) -> tuple[Path, int | None]:
     """The folder of the server's programs, and the uid to run them as (None: ours).
 
     PostgreSQL refuses to run as root, so root runs it as `nobody`; that user may not be able to reach the wheel where

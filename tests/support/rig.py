@@ -216,7 +216,8 @@ def open_ready(url: str) -> Store:
     path = make_url(url).database
     if not url.startswith("sqlite") or not path or Path(path).exists():
         store = open_store(url)
-        schema.upgrade(store)
+        if schema.current(store) != schema.head():
+            schema.upgrade(store)
         return store
     shutil.copy(_template(), path)
     store = open_store(url)

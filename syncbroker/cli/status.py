@@ -142,7 +142,7 @@ def _show_runs(to: Console, found: Status) -> None:
 
 
 def _show_webhooks(to: Console, found: Status) -> None:
-    """A line for each system whose webhooks are not heard: a warning where they were, a remark where they never were."""
+    """A line for each system whose webhooks are not heard: bold where they were, a remark where they never were."""
     for system in found.systems:
         hooks = system.webhooks
         if hooks is not None and hooks.silent_since is not None:

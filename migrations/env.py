@@ -20,9 +20,9 @@ if connection.dialect.name == "postgresql":
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TABLE}'")
 
 
-def is_here(item: Any, *_others: Any) -> bool:
+def is_here(item: Any, _name: str | None, _type: str, _reflected: bool, _compared: Any) -> bool:
     """An index that one kind of store has alone names it."""
-    return item.info.get("only", connection.dialect.name) == connection.dialect.name
+    return bool(item.info.get("only", connection.dialect.name) == connection.dialect.name)
 
 
 context.configure(

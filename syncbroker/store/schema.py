@@ -30,14 +30,15 @@ def _scripts() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_scripts()))
-    return config
+def config() -> Config:
+    """Where the migrations are."""
+    found = Config()
+    found.set_main_option("script_location", str(_scripts()))
+    return found
 
 
 def head() -> str:
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(ScriptDirectory.from_config(config()).get_current_head())
 
 
 def current(store: Store) -> str | None:
@@ -56,20 +57,20 @@ def downgrade(store: Store, revision: str = "base") -> None:
 
 def check(store: Store) -> None:
     """Raises when the tables differ from what the code expects."""
-    config = _config()
+    found = config()
     with translated(store.where), store.write() as tx:
-        config.attributes["connection"] = tx.connection
-        command.check(config)
+        found.attributes["connection"] = tx.connection
+        command.check(found)
 
 
 def _run(store: Store, action: Callable[[Config, str], None], revision: str) -> None:
-    config = _config()
+    found = config()
     with store.write() as tx:
-        config.attributes["connection"] = tx.connection
-        action(config, revision)
+        found.attributes["connection"] = tx.connection
+        action(found, revision)
         reached = MigrationContext.configure(tx.connection).get_current_revision()
         if reached is not None:
-            module = ScriptDirectory.from_config(config).get_revision(reached).module
+            module = ScriptDirectory.from_config(found).get_revision(reached).module
             oldest = getattr(module, "works_with", reached)
             tx.insert(
                 tables.meta, ["key", "value"], [(_WORKS_WITH, f"{reached} {oldest}")], conflict="replace"

@@ -47,9 +47,9 @@ SMALL = {
     "shapes",
     "shape_outcomes",
     "pauses",
-    "turns",
     "leases",
     "stops",
+    "turns",
 }
 BIG = {table.name for table in tables.metadata.tables.values()} - SMALL
 

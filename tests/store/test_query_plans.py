@@ -21,16 +21,19 @@ from syncbroker.engine import (
     drift_report,
     explain,
     find,
+    health,
     merge,
     replay,
+    retry,
     status,
     undo,
     unmerge,
 )
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.scope import Scope
-from syncbroker.store import decisions, queues, receipts, records, runs, shards, tables
+from syncbroker.store import audit, decisions, queues, receipts, records, retention, runs, shards, tables
 from syncbroker.store.database import Store
+from syncbroker.store.retention import Keep
 from tests.support.rig import Rig, open_ready
 from tests.support.three import three
 
@@ -256,7 +259,18 @@ def likened(world: Rig) -> None:
     world.sync()
 
 
+def looked_after(world: Rig) -> None:
+    """A scrape, a retry, the audit, and what is kept no longer."""
+    health.health(world.engine)
+    retry.retry(world.engine, list(world.engine.mapping.systems), list(retry.KINDS), "pat", only_look=True)
+    with world.engine.store.read() as tx:
+        audit.entries(tx, since=5)
+    keep = Keep(deliveries=1, runs=1, drift=1, reviews=1, receipts=1, audit=1)
+    list(retention.clean(world.engine.store, keep, world.clock() + 10 * retention.DAY))
+
+
 COMMANDS: dict[str, Command] = {
+    "metrics, retry and retention": looked_after,
     "sync, nothing new": lambda world: world.sync(),
     "sync, edits": edited_sync,
     "sweep, nothing new": lambda world: world.sweep(),

@@ -14,7 +14,9 @@ from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, silent
+from syncbroker.engine.breaker import reads
 from syncbroker.engine.explain import standing
+from syncbroker.engine.health import Fare, fares, health
 from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.reading import refresh
 from syncbroker.store import decisions, drift, guards, hearing, queues, records, runs, tables, waits
@@ -32,6 +34,7 @@ COUNTED = {
     "likeness_crowded": "records that share every piece of a name with too many others to be compared with all of them",
     "merged_at_vendor": "records that a vendor merged into another one",
     "met_before_answer": "records that were met before the create that made them was answered",
+    "poison_delivery": "deliveries that were set aside after faults, kept until a person has them tried again",
     "reappeared": "records that were there again after a deletion",
     "rechecked_away": "writes put back because the system held something else by then",
     "renamed": "external ids that changed; their links were re-pointed",
@@ -158,6 +161,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     store: str
     mapping: str
+    fares: list[Fare]
     records: dict[str, int]
     systems: list[SystemStatus]
     decisions: dict[str, int]
@@ -186,12 +190,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(engine: Engine) -> Status:
-    now = engine.now()
+    now, lines = engine.now(), fares(health(engine))
     with engine.store.read() as tx:
         return Status(
             at=moment(now) or EPOCH,
             store=engine.store.where,
             mapping=engine.mapping.version,
+            fares=lines,
             records=runs.record_counts(tx),
             systems=_systems(engine, tx, now),
             decisions=decisions.counts(tx),
@@ -240,7 +245,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemStatus]:
                 objects=[_object(tx, name, object_, links) for object_ in objects],
                 pushes={state: count for (system, state), count in sorted(pushes.items()) if system == name},
                 next_push=moment(queues.next_due(tx, name)),
-                breaker=_breaker(runs.breaker(tx, name), now),
+                breaker=_breaker(runs.breaker(tx, name), now) or _breaker(runs.breaker(tx, reads(name)), now),
                 webhooks=_webhooks(heard.get(name), quiet.get(name)) if name in telling else None,
             )
         )

@@ -237,7 +237,7 @@ def _settle_change(
     ws.outbox[one.row.link] = replace(one.row, state="due", due=ws.now, push=queues.anew(one.row))
     after = replace(s, begun=s.ended, unsure=bool(rest))
     queues.stage(ws.tx, queues.LIVE, one.source.system, one.source.object, [after])
-    queues.wake(ws.tx, one.source.system, one.source.object, [s.id, str(one.link.external_id)])
+    ws.wake(one.source.system, one.source.object, [s.id, str(one.link.external_id)])
 
 
 def _history(engine: Engine, one: Claim, s: Sighting | None, known: References) -> dict[str, Seen]:

@@ -295,7 +295,7 @@ def confirmed(
     if one.write.op == "create":
         ws.linked.append((one.source.system, entity, str(external_id)))
     rekeyed(ws, one, written)
-    queues.wake(ws.tx, *key[:2], [key[2], str(one.link.external_id)])
+    ws.wake(*key[:2], [key[2], str(one.link.external_id)])
 
 
 def rekeyed(ws: Workspace, one: Claim, written: Mapping[str, Value]) -> None:
@@ -319,7 +319,7 @@ def removed(ws: Workspace, one: Claim, *, message: str = "") -> None:
     """A propagated delete took place (or there was nothing left to delete)."""
     keep(ws, one, "done", values={}, message=message)
     link = ws.drop_link(one.row.link)
-    queues.wake(ws.tx, link.system, link.object, [str(link.external_id)])
+    ws.wake(link.system, link.object, [str(link.external_id)])
     bury(ws, link, one.record_id, runs.secret_key(ws.tx), "propagate")
     why = "the deletion was propagated"
     ws.add(
@@ -352,7 +352,7 @@ def refuse(ws: Workspace, one: Claim, message: str) -> None:
     push = replace(one.row.push, refused=values, review=review)
     ws.outbox[one.row.link] = replace(one.row, state="refused", due=FAR, push=push, error=message)
     ws.put_link(replace(ws.link(one.row.link), open=False), one.record_id, one.plan.entity.name)
-    queues.wake(ws.tx, one.source.system, one.source.object, [str(one.link.external_id)])
+    ws.wake(one.source.system, one.source.object, [str(one.link.external_id)])
 
 
 def _missing(ws: Workspace, one: Claim) -> None:
@@ -450,4 +450,4 @@ def release(ws: Workspace, one: Claim, due: Micros) -> None:
         one.row, state="due", due=due, attempts=one.row.attempts + 1, push=queues.anew(one.row)
     )
     if link.external_id is not None:
-        queues.wake(ws.tx, link.system, link.object, [link.external_id])
+        ws.wake(link.system, link.object, [link.external_id])

@@ -1,4 +1,5 @@
-"""What a new link sets going: references to it that waited on other links, and writes that waited to refer to it."""
+"""What a transaction sets going: observations that waited for a write to end; references to what is newly linked, which
+waited on other links, and writes that waited to refer to it."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from syncbroker.store.queues import Sighting
 
 
 def wake(ws: Workspace) -> None:
-    """For everything linked in this transaction. Links that referred to it see their
+    """For everything settled and linked in this transaction. Links that referred to it see their
     reference as if for the first time."""
+    for where, ids in sorted(ws.woken.items()):
+        queues.wake(ws.tx, *where, sorted(ids))
     by_target: dict[tuple[str, str], list[str]] = {}
     for system, entity, external_id in ws.linked:
         by_target.setdefault((system, entity), []).append(external_id)

@@ -78,6 +78,7 @@ class Workspace:
         self.pending: set[tuple[str, str, str, int]] = (
             set()
         )  # (system, entity, external id, the link that waits for it)
+        self.woken: dict[tuple[str, str], dict[str, None]] = {}  # (system, object) -> external ids
         self.made: set[int] = set()  # links to which a write came to be owed in this transaction
         self.stage_as: dict[int, int] = {}  # link -> the run that stages what is owed to it
         self.held: set[int] = set()  # runs held with pushes that this transaction added
@@ -328,6 +329,10 @@ class Workspace:
         new = [one for one in self._opened.values() if one.kind == "contested" and one.record_id]
         alike = [one for one in new if (one.entity, one.field, one.system) == (entity, field, system)]
         return decisions.count_alike(self.tx, "contested", entity, field, system) + len(alike)
+
+    def wake(self, system: str, object_: str, external_ids: Iterable[str]) -> None:
+        """What was observed of these waits no longer, once this transaction has ended."""
+        self.woken.setdefault((system, object_), {}).update(dict.fromkeys(external_ids))
 
     def alarm(self, record_id: str, due: Micros) -> None:
         """Look at the record again then, or earlier where something else asks for it."""

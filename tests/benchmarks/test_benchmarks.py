@@ -74,3 +74,24 @@ def test_every_line_of_the_report_has_a_target_and_a_measure(result: dict[str, A
     for line in result["lines"]:
         assert set(line) == {"work", "against", "target", "cpu", "reached", "wall", "reached_by_wall"}
         assert (type(line["cpu"]), type(line["reached"])) == (float, bool)
+
+
+@pytest.mark.slow
+def test_deciding_is_measured_beside_a_queue_that_does_nothing(postgres_server: postgres.Server) -> None:
+    """Quick: it shows that everything runs, not how fast."""
+    environment = {
+        **os.environ,
+        postgres.ENV_URL: postgres_server.url.render_as_string(hide_password=False),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.deciding", "--records", "40", "--rounds", "1", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found["rates"]) == {"one", "two", "singly", "drain", "noop"}
+    assert all(one["wall"] > 0 and one["cpu"] > 0 for one in found["lines"])

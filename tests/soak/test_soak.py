@@ -11,7 +11,7 @@ from tests.soak.play import Play, Report, play
 from tests.soak.stage import Stage
 from tests.soak.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def told(report: Report) -> tuple[list[str], list[str]]:

@@ -56,7 +56,7 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Wrote(msgspec.Struct, frozen=True):
-    """One write of the broker as the vendor got it. `values`: the tokens in it. `status`: the vendor's answer, whether it
+    """One write of the broker as the vendor got it. `values`: the tokens in it. `status`: the answer, whether it
     arrived or not. `key`: the idempotency key, where there is one; a request that repeats it changes nothing."""
 
     at: int

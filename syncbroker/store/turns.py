@@ -60,7 +60,9 @@ def count_anew(tx: Tx, one: Turn, before: Turn) -> bool:
     back: a turn that was begun later than now would keep the next one from being begun."""
     t = tables.turns
     here = _is(before) & (t.c.due == before.due) & (t.c.plan == before.plan)
-    return bool(tx.run(t.update().where(here).values(due=one.due, plan=one.plan, started=one.started)).rowcount)
+    return bool(
+        tx.run(t.update().where(here).values(due=one.due, plan=one.plan, started=one.started)).rowcount
+    )
 
 
 def drop(tx: Tx, found: Iterable[Turn]) -> None:

@@ -69,8 +69,8 @@ def everybody_edits(stage: Stage, many: int) -> None:
 
 @contextmanager
 def busy(stage: Stage, rate: float = 8.0) -> Iterator[None]:
-    """People edit meanwhile."""
-    load = Load(stage, rate)
+    """People edit meanwhile. Nobody new comes: a create without an answer may be looked for for minutes."""
+    load = Load(stage, rate, newcomers=0.0)
     load.start()
     yield
     load.stop()

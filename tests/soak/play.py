@@ -215,8 +215,8 @@ def recovery(kills: Sequence[Kill], wrote: Sequence[Wrote]) -> dict[str, list[fl
 
 @dataclass
 class Play:
-    """`calm`: seconds of load without kills afterwards, in which memory is looked at. `newcomers`: of all edits; a create
-    whose answer was lost is looked for for minutes before it is made anew."""
+    """`calm`: seconds of load without kills afterwards, in which memory is looked at. `newcomers`: of all edits; a
+    create whose answer was lost is looked for for minutes before it is made anew."""
 
     kills: int
     seconds: float

@@ -56,7 +56,7 @@ def settle(stage: Stage, patience: float = 150.0) -> None:
 def ready(stage: Stage) -> None:
     """Everybody is everywhere after the first sync."""
     stage.start()
-    assert stage.until_right(120.0) == []
+    assert stage.until_right(240.0) == []
     learn(stage)
 
 

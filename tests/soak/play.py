@@ -215,11 +215,13 @@ def recovery(kills: Sequence[Kill], wrote: Sequence[Wrote]) -> dict[str, list[fl
 
 @dataclass
 class Play:
-    """`calm`: seconds of load without kills afterwards, in which memory is looked at."""
+    """`calm`: seconds of load without kills afterwards, in which memory is looked at. `newcomers`: of all edits; a
+    create whose answer was lost is looked for for minutes before it is made anew."""
 
     kills: int
     seconds: float
     rate: float = 6.0
+    newcomers: float = NEWCOMERS
     calm: float = 0.0
     patience: float = 240.0
     seed: int = 1
@@ -232,7 +234,8 @@ def play(stage: Stage, plan: Play) -> Report:
     before = len(stage.world.people)
     stage.start()
     names = plan.names or [*stage.services, *(["postgres"] if stage.postgres is not None else [])]
-    load, killer = Load(stage, plan.rate), Killer(stage, names, plan.kills, plan.seconds, plan.seed)
+    load = Load(stage, plan.rate, newcomers=plan.newcomers)
+    killer = Killer(stage, names, plan.kills, plan.seconds, plan.seed)
     load.start()
     killer.start()
     killer.finish()

@@ -69,6 +69,14 @@ def test_a_value_may_be_sent_once_and_once_more_for_each_time_it_was_typed_over(
     assert judged.doubled([again, wrote("support", "title-000001", status=503)]) == []
 
 
+def test_a_request_that_repeats_an_idempotency_key_is_the_same_write() -> None:
+    first, repeated = (Wrote(n, "billing", "update", 200, ["title-000001"], "key-1") for n in (1, 2))
+    other = Wrote(3, "billing", "update", 200, ["title-000001"], "key-2")
+    judged = world(("crm", "title", "title-000001"))
+    assert judged.doubled([first, repeated]) == []
+    assert judged.doubled([first, repeated, other]) == ["billing was sent title-000001 2 times"]
+
+
 def test_the_spread_counts_the_first_writing_of_an_edit_that_decides() -> None:
     judged = world(("crm", "title", "title-000001"), ("billing", "title", "other-000002"))
     told = [wrote("billing", "title-000001", at=501), wrote("billing", "title-000001", at=900)]

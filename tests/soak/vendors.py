@@ -30,7 +30,8 @@ def overhear(name: str, simulator: Simulator, kept: IO[bytes]) -> None:
         response = handle(request)
         if write:
             values = [value.decode() for value in re.findall(TOKEN, request.body)]
-            wrote = Wrote(now(), name, operation, response.status, values)
+            key = request.headers.get("idempotency-key", "")
+            wrote = Wrote(now(), name, operation, response.status, values, key)
             kept.write(msgspec.json.encode(wrote) + b"\n")
             kept.flush()
         return response

@@ -56,14 +56,15 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Wrote(msgspec.Struct, frozen=True):
-    """One write of the broker as the vendor got it. `values`: the tokens in it. `status` is the vendor's, `fault` what
-    was done to the answer."""
+    """One write of the broker as the vendor got it. `values`: the tokens in it. `status`: the answer, whether it
+    arrived or not. `key`: the idempotency key, where there is one; a request that repeats it changes nothing."""
 
     at: int
     system: str
     operation: str
     status: int
     values: list[str]
+    key: str = ""
 
 
 @dataclass
@@ -153,9 +154,10 @@ class World:
 
         Once for the value itself, and once more for each time that somebody typed over that field of that person in
         that system. A lost answer, a killed process and a cut connection allow nothing beyond that: the broker reads
-        before it repeats.
+        before it repeats, or repeats with the vendor's idempotency key, which makes it the same write.
         """
-        sent = Counter((one.system, value) for one in wrote if one.status < 300 for value in set(one.values))
+        taken = {(one.system, one.key or str(n)): one for n, one in enumerate(wrote) if one.status < 300}
+        sent = Counter((one.system, value) for one in taken.values() for value in set(one.values))
         whose = {edit.value: (edit.person, edit.field) for edit in self.edits}
         whose |= {value: (who, name) for who, values in self.born.items() for name, value in values.items()}
         typed = Counter((edit.system, edit.person, edit.field) for edit in self.edits if not edit.decides)

@@ -12,7 +12,7 @@ is owed now; `waking`: what had waited; `takeover`: authority that passed on). `
 `fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
 `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
 goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
-for a person; `receive` takes stored deliveries in turn. `holder` is this process as others see it, `breaker` leaves a
+for a person; `receive` takes stored deliveries in turn, `silent` notices webhooks that are not heard any more. `holder` is this process as others see it, `breaker` leaves a
 system alone whose calls fail; `find`, `explain`, `status` and `drift_report` only look.
 """
 

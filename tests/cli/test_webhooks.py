@@ -13,7 +13,7 @@ from syncbroker.web.app import make_app
 from syncbroker.web.counts import Counts
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
-from tests.cli.conftest import Command, World
+from tests.cli.conftest import World
 
 
 @pytest.fixture
@@ -39,27 +39,27 @@ def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_what_is_registered_is_found_again_and_not_made_twice(
-    world: World, command: Command, reached: str
+    world: World, reached: str
 ) -> None:
-    first = command("webhooks", "register", "crm", "--json")
+    first = world.run("webhooks", "register", "crm", "--json")
     assert first.code == 0
     assert first.json["crm"][0]["url"] == f"{reached}/webhooks/crm"
-    assert command("webhooks", "register", "crm").code == 0
+    assert world.run("webhooks", "register", "crm").code == 0
     assert world.systems["crm"].webhook == f"{reached}/webhooks/crm"
     sets = [one for one in world.systems["crm"].log if one.operation == "hooks.set"]
     assert len(sets) == 1
 
 
-def test_the_list_says_whose_each_is(world: World, command: Command, reached: str) -> None:
+def test_the_list_says_whose_each_is(world: World, reached: str) -> None:
     world.systems["crm"].connect("https://elsewhere.example/hook")
-    assert [one["told"] for one in command("webhooks", "list", "crm", "--json").json["crm"]] == [
+    assert [one["told"] for one in world.run("webhooks", "list", "crm", "--json").json["crm"]] == [
         "somebody else's",
         "none of them is ours",
     ]
 
 
-def test_a_try_tells_every_step(command: Command, reached: str) -> None:
-    done = command("webhooks", "test", "crm", "--json")
+def test_a_try_tells_every_step(world: World, reached: str) -> None:
+    done = world.run("webhooks", "test", "crm", "--json")
     assert [(one["step"], one["ok"]) for one in done.json["crm"]] == [
         ("a forged delivery is refused", True),
         ("a genuine one is taken", True),
@@ -70,20 +70,20 @@ def test_a_try_tells_every_step(command: Command, reached: str) -> None:
 
 
 def test_a_try_without_a_broker_says_that_nobody_answers(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNCBROKER_PUBLIC_URL", "http://127.0.0.1:1")
-    done = command("webhooks", "test", "crm", "--json")
+    done = world.run("webhooks", "test", "crm", "--json")
     assert done.code == 1
     assert "no answer" in done.json["crm"][0]["told"]
 
 
 @pytest.mark.parametrize("what", ["register", "list"])
-def test_without_a_public_address_it_says_which_setting_is_missing(command: Command, what: str) -> None:
-    done = command("webhooks", what, "crm")
+def test_without_a_public_address_it_says_which_setting_is_missing(world: World, what: str) -> None:
+    done = world.run("webhooks", what, "crm")
     assert done.code == 1
     assert "SYNCBROKER_PUBLIC_URL" in done.out
 
 
-def test_a_system_that_does_not_exist_is_a_wrong_command_line(command: Command) -> None:
-    assert command("webhooks", "list", "nobody").code == 2
+def test_a_system_that_does_not_exist_is_a_wrong_command_line(world: World) -> None:
+    assert world.run("webhooks", "list", "nobody").code == 2

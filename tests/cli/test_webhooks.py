@@ -38,9 +38,7 @@ def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield settings.public_url
 
 
-def test_what_is_registered_is_found_again_and_not_made_twice(
-    world: World, reached: str
-) -> None:
+def test_what_is_registered_is_found_again_and_not_made_twice(world: World, reached: str) -> None:
     first = world.run("webhooks", "register", "crm", "--json")
     assert first.code == 0
     assert first.json["crm"][0]["url"] == f"{reached}/webhooks/crm"

@@ -19,7 +19,7 @@ def prepare(job: Job) -> Callable[[], Result]:
         return partial(_write, folder, job.count)
     if job.who == "change":
         return partial(_change, folder, job.count)
-    return partial(_upkeep, job.url)
+    return partial(_keep if job.who == "keep" else _upkeep, job.url)
 
 
 def _write(folder: Path, count: int) -> Result:
@@ -37,5 +37,16 @@ def _change(folder: Path, seed: int) -> Result:
 def _upkeep(url: str) -> Result:
     """What a server does by itself within minutes of a load."""
     with psycopg.connect(plain(url), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    return 0, 0, {}
+
+
+def _keep(url: str) -> Result:
+    """A copy of the tables of `core` as they are now."""
+    with psycopg.connect(plain(url), autocommit=True) as connection:
+        for system in world.SYSTEMS:
+            connection.execute(f"DROP TABLE IF EXISTS before_{system}")
+            connection.execute(f"CREATE TABLE before_{system} AS SELECT * FROM core_{system}")
+            connection.execute(f"ALTER TABLE before_{system} ADD PRIMARY KEY (id)")
         connection.execute("VACUUM ANALYZE")
     return 0, 0, {}

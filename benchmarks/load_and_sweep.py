@@ -2,6 +2,7 @@
 
     python -m benchmarks.load_and_sweep                                   # 100,000 contacts in three systems, SQLite
     python -m benchmarks.load_and_sweep --store both --rounds 5 --json
+    python -m benchmarks.load_and_sweep --store postgresql --others ../benchvenv/bin/python  # dlt, reladiff
     python -m benchmarks.load_and_sweep --records 2000 --rounds 1         # quick: does it run?
 
 Rounds are interleaved: in each, every contestant does the same work on the same files, in an order that turns. What
@@ -25,8 +26,9 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import report
+from benchmarks import report, world
 from benchmarks.job import Job, Measured
+from benchmarks.server import Server, plain
 from tests.support import postgres
 
 ROOT = Path(__file__).parents[1]
@@ -35,28 +37,53 @@ ORM_SAMPLE = 2000
 
 CONTESTANTS = ("broker", "core", "floor", "orm", "parsed")
 """`broker` reads undecoded lines, `parsed` is the broker reading dicts."""
+DIFFS = ("hashdiff", "joindiff")
+"""reladiff, comparing the tables of `core` with how they were before the last change."""
 
 
 @dataclass
 class Bench:
-    """One store's contestants, each with a database of its own. `results`: (contestant, phase) -> one per round."""
+    """One store's contestants, each with a database of its own. `results`: (contestant, phase) -> one per round.
+
+    `others`: the Python of the environment in which dlt and reladiff are, "" where they are left out.
+    """
 
     records: int
     folder: Path
     fresh: Callable[[], str]
     say: Callable[[str], None]
+    others: str = ""
     urls: dict[str, str] = field(default_factory=dict)
+    _dlt_state: str = ""
     results: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
 
     def run(self, who: str, phase: str) -> None:
         """One phase of one contestant, measured."""
-        found = self._child(who, "load" if phase == "load" else "sweep", self.folder)
+        if who == "dlt" or who in DIFFS:
+            found = self._outsider(who)
+        else:
+            found = self._child(who, "load" if phase == "load" else "sweep", self.folder)
         self.results.setdefault((who, phase), []).append(found)
         self.say(f"  {phase:9} {who:6} {found.wall:8.2f} s wall {found.cpu + found.server:8.2f} s cpu")
 
     def load(self) -> None:
         """Everybody begins anew."""
-        self.urls = {who: self.fresh() for who in CONTESTANTS}
+        self.urls = {who: self.fresh() for who in self.contestants}
+        self._dlt_state = tempfile.mkdtemp(dir=self.folder, prefix="dlt-")
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        return (*CONTESTANTS, "dlt") if self.others else CONTESTANTS
+
+    def compare_tables(self) -> None:
+        """What changed, as reladiff finds it."""
+        if self.others:
+            for who in DIFFS:
+                self.run(who, "diff")
+
+    def keep_tables(self) -> None:
+        if self.others:
+            child(Job(who="keep", what="", folder="", url=self.urls["core"]))
 
     def refill_floor(self) -> None:
         self._child("floor", "load", self.folder)
@@ -75,6 +102,28 @@ class Bench:
         child(Job(who="files", what="", folder=str(folder), count=records))
         self._child("small", "load", folder)
         self.results["small", "unchanged"] = [self._child("small", "sweep", folder)]
+
+    def _outsider(self, who: str) -> Measured:
+        """In the environment of its own."""
+        url = self.urls["dlt" if who == "dlt" else "core"]
+        job = {
+            "who": who,
+            "url": plain(url),
+            "files": {system: str(path) for system, path in world.files(self.folder).items()},
+            "state": self._dlt_state,
+            "done": 3 * self.records,
+        }
+        server = Server(url)
+        before = server.seconds()
+        done = subprocess.run(
+            [self.others, str(ROOT / "benchmarks" / "outsiders.py"), json.dumps(job)],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        return msgspec.convert(found | {"server": server.seconds() - before}, Measured)
 
     def _child(self, who: str, what: str, folder: Path) -> Measured:
         return child(
@@ -104,7 +153,8 @@ def compare(bench: Bench, rounds: int, loads: int) -> None:
     child(Job(who="files", what="", folder=str(bench.folder), count=bench.records))
     bench.small(bench.folder / "small", small_of(bench.records))
     for number in range(rounds):
-        order = CONTESTANTS[number % 5 :] + CONTESTANTS[: number % 5]
+        turn = number % len(bench.contestants)
+        order = bench.contestants[turn:] + bench.contestants[:turn]
         if number < loads:
             bench.say(f"  round {number + 1} of {rounds}: everybody begins anew")
             bench.load()
@@ -116,9 +166,11 @@ def compare(bench: Bench, rounds: int, loads: int) -> None:
             bench.refill_floor()
         for who in order:
             bench.run(who, "unchanged")
+        bench.keep_tables()
         bench.change(number + 1)
         for who in order:
             bench.run(who, "changed")
+        bench.compare_tables()
 
 
 def small_of(records: int) -> int:
@@ -153,7 +205,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="sb-bench-", dir=options.folder) as name:
             folder = Path(name)
             with databases(kind, folder) as fresh:
-                bench = Bench(options.records, folder, fresh, say)
+                others = options.others if kind == "postgresql" else ""
+                if not others:
+                    say("  dlt and reladiff are left out: they need --others and PostgreSQL")
+                bench = Bench(options.records, folder, fresh, say, others)
                 compare(bench, options.rounds, options.loads)
             results[kind] = report.summary(bench.results, options.records, small_of(options.records))
     whole = {
@@ -177,6 +232,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often the sweeps are measured")
     parser.add_argument(
         "--loads", type=int, default=1, help="in how many of the rounds the first load is, too"
+    )
+    parser.add_argument(
+        "--others",
+        default="",
+        help="the Python of an environment with benchmarks/requirements.txt: dlt, reladiff",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")

@@ -21,8 +21,16 @@ NAMES = {
     "core": "Core bulk upsert",
     "orm": "ORM, row by row",
     "floor": "bare floor",
+    "dlt": "dlt, merge, csv",
+    "hashdiff": "reladiff, hash diff",
+    "joindiff": "reladiff, join diff",
 }
-PHASES = {"load": "first load", "unchanged": "sweep, nothing changed", "changed": "sweep, 1% changed"}
+PHASES = {
+    "load": "first load",
+    "unchanged": "sweep, nothing changed",
+    "changed": "sweep, 1% changed",
+    "diff": "comparing tables",
+}
 
 
 class Line(NamedTuple):
@@ -51,7 +59,27 @@ LINES = (
     ),
     Line("first load", "Core", ("core", "load"), ("broker", "load"), ">=", 1),
     Line("first load", "ORM", ("orm", "load"), ("broker", "load"), ">=", 20),
+    Line("sweep, nothing changed", "dlt", ("dlt", "unchanged"), ("broker", "unchanged"), ">=", 20),
+    Line("sweep, 1% changed", "dlt", ("dlt", "changed"), ("broker", "changed"), ">=", 12),
+    Line("first load", "dlt", ("dlt", "load"), ("broker", "load"), ">=", 3.5),
+    Line(
+        "finding what differs: a sweep",
+        "reladiff, hash",
+        ("hashdiff", "diff"),
+        ("broker", "changed"),
+        ">=",
+        10,
+    ),
+    Line(
+        "finding what differs: a sweep",
+        "reladiff, join",
+        ("joindiff", "diff"),
+        ("broker", "changed"),
+        ">=",
+        3,
+    ),
 )
+"""Lines of those who were left out are left out, too."""
 GROWTH_MB = 16
 CHANGED_MB = 64
 
@@ -61,7 +89,7 @@ def summary(results: Results, records: int, small: int) -> dict[str, Any]:
     many = results["broker", "unchanged"]
     growth = (median(one.peak for one in many) - results["small", "unchanged"][0].peak) / 1024
     changed = median(one.peak - one.base for one in results["broker", "changed"]) / 1024
-    lines = [_line(results, line) for line in LINES]
+    lines = [_line(results, line) for line in LINES if {line.slower, line.quicker} <= results.keys()]
     what = f"memory of a no-change sweep, {small} to {records} records"
     lines.append(_bounded(what, "its own, in MB", "<=", GROWTH_MB, growth, growth))
     what = "memory of a sweep with 1% changed"

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from syncbroker.core.mapping import Mapping as MappingRules
 from syncbroker.core.mapping import SystemRules
 from syncbroker.core.plan import compile_plan
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine, make_sources
+from syncbroker.engine import Engine, Tell, make_sources, untold
 from syncbroker.errors import Problem
 from syncbroker.mapping import load_mapping
 from syncbroker.sdk.connector import Account, Connector
@@ -37,15 +37,28 @@ def wall_clock() -> Micros:
     return time.time_ns() // 1000
 
 
+class CallWatch(Protocol):
+    """Whoever counts calls. Any thread may tell it."""
+
+    def note(self, system: str, method: str, _path: str, status: int) -> None:
+        """A call was answered, or not (0)."""
+
+    def waited(self, system: str, seconds: float) -> None:
+        """A call waited so long for its place in the rate budget."""
+
+
 @dataclass
 class Calls:
-    """How many calls each system was sent, by method and outcome: what a summary and the metrics show."""
+    """How many calls each system was sent, by method and outcome: what a summary shows."""
 
     made: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def note(self, system: str, method: str, _path: str, status: int) -> None:
         key = (system, method, status)
         self.made[key] = self.made.get(key, 0) + 1
+
+    def waited(self, system: str, seconds: float) -> None:
+        """No summary shows it."""
 
     def of(self, system: str) -> int:
         return sum(count for (name, _, _), count in self.made.items() if name == system)
@@ -65,9 +78,10 @@ def build(
     *,
     store: Store | None = None,
     now: Callable[[], Micros] = wall_clock,
-    calls: Calls | None = None,
+    calls: CallWatch | None = None,
     environment: Mapping[str, str] | None = None,
     registry: Registry | None = None,
+    tell: Tell = untold,
 ) -> Engine:
     """An engine on an up-to-date store. FixSetup errors say what is missing."""
     registry = registry or Registry()
@@ -91,8 +105,18 @@ def build(
         sources=sources,
         now=now,
         clients=clients,
+        keep=settings.keep(),
+        tell=tell,
         ending=[redis.close] if redis is not None else [],
     )
+
+
+def _timed(acquire: Callable[[], None], waited: Callable[[float], None]) -> None:
+    begun = time.monotonic()
+    try:
+        acquire()
+    finally:
+        waited(time.monotonic() - begun)
 
 
 def _connector(
@@ -100,7 +124,7 @@ def _connector(
     system: SystemRules,
     settings: Settings,
     now: Callable[[], Micros],
-    calls: Calls,
+    calls: CallWatch,
     clients: list[Http],
     *,
     redis: Redis | None,
@@ -117,7 +141,7 @@ def _connector(
         usual: dict[str, Any] = {
             "system": system.name,
             "now": now,
-            "acquire": budget.acquire,
+            "acquire": partial(_timed, budget.acquire, partial(calls.waited, system.name)),
             "timeout": settings.timeout,
             "on_call": partial(calls.note, system.name),
             "secrets": tuple(system.credentials.values()),

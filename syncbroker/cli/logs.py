@@ -20,7 +20,7 @@ from syncbroker.sdk.redact import Redactor
 
 FIELDS = frozenset(
     "at level event work ids kind system object seen changed count error fault frames reason method route status ms "
-    "delivery size outcome trace logger url seconds failed version".split()
+    "delivery size outcome new logger url seconds failed version trace run link op answer kinds cause".split()
 )
 """What may be logged."""
 
@@ -35,24 +35,45 @@ FRAMES = 12
 _clean = Redactor(())
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
-    """Log from `level` on. Other libraries' loggers come out of the same place, from WARNING on."""
+def configure(
+    level: str, stream: TextIO | None = None, *, count: structlog.typing.Processor | None = None
+) -> None:
+    """Log from `level` on. Other libraries' loggers come out of the same place, from WARNING on.
+
+    `count` sees every line from INFO on, so that what is counted does not depend on what is written.
+    """
     threshold = logging.getLevelNamesMapping()[level]
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
+            *([count] if count else []),
+            _from(threshold),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _faults(verbose=threshold <= logging.DEBUG),
             _allowed,
             structlog.processors.JSONRenderer(serializer=_serialised),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            min(threshold, logging.INFO) if count else threshold
+        ),
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_Others()]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def _from(threshold: int) -> structlog.typing.Processor:
+    levels = logging.getLevelNamesMapping()
+
+    def processor(_logger: Any, method: str, found: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if levels["ERROR" if method == "exception" else method.upper()] < threshold:
+            raise structlog.DropEvent
+        return found
+
+    return processor
 
 
 def _serialised(found: Any, **_options: Any) -> str:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,11 @@ from syncbroker.cli.output import Json
 from syncbroker.errors import StoreUnusable, SyncbrokerError
 
 if TYPE_CHECKING:
+    from syncbroker.engine import Engine
+    from syncbroker.metrics.counts import Counts
+    from syncbroker.metrics.page import Page
     from syncbroker.settings import Settings
+    from syncbroker.web.counts import Counts as Requests
     from syncbroker.workers import Workers
 
 STOP_SECONDS = 5.0
@@ -73,16 +78,20 @@ def scheduler() -> None:
     """
     from syncbroker.cli import logs
     from syncbroker.errors import BadSetting
+    from syncbroker.metrics.counts import Counts
     from syncbroker.settings import read_settings
+    from syncbroker.web.counts import Counts as Requests
     from syncbroker.workers import Scheduler
 
     settings = read_settings()
     if not settings.redis_url:
         hint = "set SYNCBROKER_REDIS_URL, or run `syncbroker worker`, which follows the schedule by itself"
         raise BadSetting("a scheduler tells workers through Redis, and there is none", hint=hint)
-    logs.configure(settings.log_level)
+    counts = Counts()
+    logs.configure(settings.log_level, count=counts.line)
     stop = threading.Event()
-    with _signals(stop), opened() as engine:
+    with _signals(stop), opened(calls=counts) as engine, ExitStack() as stack:
+        _page(settings, engine, counts, Requests(), stack)
         clock = Scheduler(engine, settings.tick, settings.redis_url)
         clock.start()
         stop.wait()
@@ -90,28 +99,36 @@ def scheduler() -> None:
 
 
 def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
+    import structlog
+
     from syncbroker.cli import logs
+    from syncbroker.metrics.counts import Counts, telling
+    from syncbroker.web.counts import Counts as Requests
     from syncbroker.workers import Sender, Workers
 
-    logs.configure(settings.log_level)
+    counts = Counts()
+    logs.configure(settings.log_level, count=counts.line)
+    tell = telling(counts, structlog.get_logger().info)
     stop = threading.Event()
     failed: list[SyncbrokerError] = []
-    with _signals(stop), opened(works=worker) as engine, ExitStack() as stack:
+    with _signals(stop), opened(works=worker, calls=counts, tell=tell) as engine, ExitStack() as stack:
+        requests = Requests()
+        page = _page(settings, engine, counts, requests, stack)
         workers = Workers(engine, settings.tick, settings.redis_url) if worker else None
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
             from syncbroker.web.app import make_app
-            from syncbroker.web.counts import Counts
             from syncbroker.web.server import listen, serving, url_of
             from syncbroker.web.writer import writing
 
-            listening, counts = listen(settings.host, settings.port), Counts()
+            listening = listen(settings.host, settings.port)
             sender = workers or Sender(settings.redis_url)
             if isinstance(sender, Sender):
                 stack.callback(sender.close)
             writer = stack.enter_context(writing(engine.store, sender.nudge, settings.max_waiting))
-            app = make_app(engine, settings, writer, lambda: workers is None or workers.synced, counts)
-            stack.enter_context(serving(app, listening, counts))
+            synced = partial(_synced, workers)
+            app = make_app(engine, settings, writer, synced, requests, page=page)
+            stack.enter_context(serving(app, listening, requests))
             _tell(settings, url_of(listening), list(engine.mapping.systems), as_json)
         if workers is not None:
             beginning.start()
@@ -123,6 +140,33 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
             os._exit(0)
     if failed:
         raise failed[0]
+
+
+def _synced(workers: Workers | None) -> bool:
+    return workers is None or workers.synced
+
+
+def _page(
+    settings: Settings, engine: Engine, counts: Counts, requests: Requests, stack: ExitStack
+) -> Page | None:
+    """The metrics for the port of `serve`; None where they are served on a port of their own, or not at all."""
+    from syncbroker.metrics.page import Page
+
+    if not settings.metrics:
+        return None
+    page = Page(
+        engine, counts, token=settings.metrics_token, requests=requests.all, bound=settings.max_waiting
+    )
+    if not settings.metrics_port:
+        return page
+    from syncbroker.web.app import make_metrics_app
+    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.server import listen, serving
+
+    stack.enter_context(
+        serving(make_metrics_app(page), listen(settings.host, settings.metrics_port), Requests())
+    )
+    return None
 
 
 def _ended(workers: Workers, beginning: threading.Thread) -> bool:

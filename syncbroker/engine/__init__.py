@@ -7,13 +7,16 @@
 
     cycle    the four put together: what commands and workers run, and how they catch up after a crash
 
-What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
-is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge` puts edits before their rules,
-`fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
-`settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
-goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
-for a person; `receive` takes stored deliveries in turn, `silent` notices webhooks that are not heard any more. `holder` is this process as others see it, `breaker` leaves a
-system alone whose calls fail; `find`, `explain`, `status` and `drift_report` only look.
+What the steps lean on: `sharing` says who may decide at the same time, `isolating` finds what causes a fault,
+`meeting` decides first meetings many at a time. `workspace` is what a deciding transaction holds in its hands,
+`finish` ends it (`owing`: what is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge`
+puts edits before their rules, `fights` counts those that never end, `ledger` notes what only a sweep found, `removal`
+ends and re-points links. `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards
+what comes in, `staging` what goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a
+person lets it go. `answer` is decide for a person, `retry` makes due again what was given up; `receive` takes stored
+deliveries in turn. `holder` is this process as others see it, `breaker` leaves a system alone whose calls fail;
+`find`, `explain`, `status`, `health` and `drift_report` only look.
+`silent` notices webhooks that are not heard any more.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from syncbroker.engine.holder import Holder
 from syncbroker.sdk.connector import Connector, ObjectSpec
 from syncbroker.sdk.http import Http
 from syncbroker.store.database import Store
+from syncbroker.store.retention import Keep
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,19 @@ def fresh_id() -> str:
     return str(uuid7())
 
 
+Tell = Callable[..., None]
+"""(event, field=value, ...): something was committed that a log or a metric wants to know. Never personal data."""
+
+
+def untold(_event: str, **_fields: object) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Everything the four steps need. `sources` is in reading order: an object before those that refer to it.
 
-    `now` and `new_id` are the only ways in which time and chance come in.
+    `now` and `new_id` are the only ways in which time and chance come in, `tell` the only one in which news go out.
     """
 
     store: Store
@@ -84,6 +96,8 @@ class Engine:
     clients: list[Http] = field(default_factory=list)
     ending: list[Callable[[], None]] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
+    tell: Tell = untold
+    keep: Keep = field(default_factory=Keep)
 
     @cached_property
     def guarded(self) -> bool:

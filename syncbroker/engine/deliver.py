@@ -343,6 +343,16 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
     by_key = {receipt.key: receipt for receipt in receipts}
     pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
     done.written[source.system, op] += settle.receipts(engine, source, pairs, begun)
+    for one, receipt in pairs:
+        engine.tell(
+            "written",
+            system=source.system,
+            object=source.object,
+            link=one.row.link,
+            op=op,
+            answer=receipt.status,
+            trace=queues.trace_of(one.row),
+        )
     return done
 
 

@@ -302,7 +302,8 @@ def receive(engine: Engine, *numbers: int) -> int:
     for object_ in dict.fromkeys(event.object for event in every):
         source = engine.sources.get((system, object_))
         if source is not None:
-            staged.append((source, _of_events(engine, source, [e for e in every if e.object == object_])))
+            seen = _of_events(engine, source, [e for e in every if e.object == object_])
+            staged.append((source, _traced(seen, told)))
     with engine.store.write() as tx:
         mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
         if not mine:  # another worker was quicker
@@ -316,7 +317,15 @@ def receive(engine: Engine, *numbers: int) -> int:
         runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
         for one, _ in mine:
             queues.close_delivery(tx, one.id, "done")
+    for one, events in mine:
+        engine.tell("received", system=system, delivery=one.id, count=len(events), trace=one.trace)
     return sum(len(sightings) for _, sightings in staged)
+
+
+def _traced(found: Sequence[Sighting], told: Sequence[tuple[Stored, Sequence[Event]]]) -> list[Sighting]:
+    """Each with the trace of the last delivery that named its record."""
+    of = {id_: one.trace for one, events in told for e in events for id_ in (e.id, e.new_id) if id_}
+    return [replace(one, trace=of.get(one.id, "")) for one in found]
 
 
 def _events(engine: Engine, stored: Stored) -> list[Event] | None:
@@ -393,7 +402,8 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
             if stops.is_stopped(tx, source.system):
                 continue
         try:
-            found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+            asked = {row.sighting.id: row.sighting.trace for row in rows}
+            found = read_now(engine, source, list(asked), "read")
         except StoreUnusable:
             raise
         except SyncbrokerError:
@@ -401,7 +411,8 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
                 runs.count(tx, {("reread_failed", *key): len(rows)})
             continue
         with engine.store.write() as tx:
-            queues.stage(tx, queues.LIVE, *key, found)
+            traced = [replace(one, trace=asked.get(one.id, "")) for one in found]
+            queues.stage(tx, queues.LIVE, *key, traced)
             for row in rows:
                 queues.amend(tx, row.number, replace(row.sighting, second=True), 1)
         done += len(found)

@@ -7,6 +7,7 @@ else they announce several times is done once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 from syncbroker.core import schedule
 from syncbroker.core.mapping import Schedule
@@ -14,7 +15,7 @@ from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, cycle
 from syncbroker.runtime.lanes import reported
 from syncbroker.runtime.nudges import BACKFILL, DELIVER, PULL, RECEIVE, SETTLE, SWEEP, Kind, Nudges
-from syncbroker.store import runs, stops, turns
+from syncbroker.store import retention, runs, stops, turns
 from syncbroker.store.database import Tx
 from syncbroker.store.records import FAR
 from syncbroker.store.turns import Turn
@@ -31,6 +32,7 @@ class Clock:
     def __init__(self, engine: Engine, nudges: Nudges, tick: float) -> None:
         self._engine, self._nudges, self._tick = engine, nudges, tick
         self._checked: Micros | None = None
+        self._forgetting: Iterator[tuple[str, int]] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
@@ -73,6 +75,14 @@ class Clock:
                     turns.bring_forward(tx, _turn(source.system, source.object, kind), now)
         for one in self._take_turns(now):
             send(self._kind(one), one.system, one.object, one.due)
+        self._forget(now)
+
+    def _forget(self, now: Micros) -> None:
+        """Once a day one of the clocks deletes history that is too old, a little at each look."""
+        if self._forgetting is None and retention.claim(self._engine.store, now):
+            self._forgetting = retention.clean(self._engine.store, self._engine.keep, now)
+        if self._forgetting is not None and next(self._forgetting, None) is None:
+            self._forgetting = None
 
     def _take_turns(self, now: Micros) -> list[Turn]:
         """Due turns that are this clock's to announce, in reading order."""
@@ -127,7 +137,10 @@ class Clock:
         text, known = schedule.text(plan), there.get(key)
         if known is not None and known.plan == text:
             latest = FAR if plan is None else _latest(plan, now, " ".join(key))
-            return known if known.due <= latest else _turn(*key, due=latest, plan=text, like=known)
+            if known.due <= latest:
+                return known
+            ahead = known.started is not None and known.started > now  # the clock was set back
+            return _turn(*key, due=latest, plan=text, like=None if ahead else known)
         at = runs.cursor(tx, system, object_)
         last = at.pulled if kind == "pull" else at.swept
         if kind == "pull" and at.first_read is None and last is None:

@@ -42,6 +42,7 @@ class Tx:
         self.connection = connection
         self.sqlite = connection.dialect.name == "sqlite"
         self._mark = "?" if self.sqlite else "%s"
+        self.after: list[Callable[[], None]] = []  # done once all of it is committed, never after an error
 
     def run(self, statement: Any, parameters: Any = None) -> Any:
         return self.connection.execute(statement, parameters)
@@ -209,7 +210,10 @@ class Store:
         with self._turn, translated(self.where), self.engine.connect() as connection:
             writing = connection.execution_options(writes=True)
             with writing.begin():
-                yield Tx(writing)
+                tx = Tx(writing)
+                yield tx
+        for told in tx.after:
+            told()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -23,7 +23,8 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One observation as it waits in the inbox: the item's mapped raw members by path, and how it came to be seen.
 
     `fingerprint` (hex) is that of the whole item, "" when the item was incomplete. `renamed_from`: the external id the
-    vendor knew it by before. See `core.observe.Look` for the rest.
+    vendor knew it by before. `trace` follows the delivery that it came with (`run_trace` stands for a run). See
+    `core.observe.Look` for the rest.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     actor: Actor | None = None
     field_times: dict[str, Micros] | None = None
     fingerprint: str = ""
+    trace: str = ""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -216,6 +218,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
     says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
     still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
+    `since`: when it came to be owed (µs, 0: not known); `trace`: of what caused it.
     """
 
     values: dict[str, Value] = {}
@@ -229,6 +232,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     until: Micros = 0
     ends: bool = False
     stage: int = 0
+    since: Micros = 0
+    trace: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +253,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def anew(row: Row) -> Push:
     """Nothing is being written any more; what was refused before stays refused."""
-    return Push(refused=row.push.refused, review=row.push.review)
+    kept = row.push
+    return Push(refused=kept.refused, review=kept.review, since=kept.since, trace=kept.trace)
+
+
+def run_trace(run: int) -> str:
+    """What follows everything that a run read, up to the writes it causes; "" outside runs."""
+    return f"run-{run}" if run != LIVE else ""
+
+
+def trace_of(row: Row) -> str:
+    return row.push.trace or run_trace(row.run)
 
 
 def remainder(row: Row) -> Row | None:
@@ -372,10 +387,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     received: Micros
     request: Request
     body: bytes
+    trace: str = ""
 
 
 def store_delivery(
-    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes
+    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes, *, trace: str = ""
 ) -> int | None:
     """Keep an authenticated delivery; its number, or None when it had been delivered before."""
     known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
@@ -384,8 +400,8 @@ def store_delivery(
     number = tx.numbers("deliveries", 1)[0]
     tx.insert(
         tables.deliveries,
-        ["id", "system", "dedupe", "received", "request", "body", "state"],
-        [(number, system, dedupe, received, _encode(request).decode(), body, "new")],
+        ["id", "system", "dedupe", "received", "request", "body", "state", "trace"],
+        [(number, system, dedupe, received, _encode(request).decode(), body, "new", trace)],
         conflict="ignore",
     )
     return number
@@ -434,7 +450,14 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     if row is None:
         return None
     request = msgspec.json.decode(row.request, type=Request)
-    return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
+    return Stored(
+        id=row.id,
+        system=row.system,
+        received=row.received,
+        request=request,
+        body=row.body,
+        trace=row.trace,
+    )
 
 
 def systems_with_deliveries(tx: Tx) -> list[str]:
@@ -473,6 +496,14 @@ def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
     same = (d.c.system == system) & (d.c.dedupe == dedupe)
     row = tx.run(d.update().where(same).values(state="new", error=None).returning(d.c.id)).first()
     return row[0] if row else None
+
+
+def reopen_deliveries(tx: Tx, system: str, state: Literal["poison", "rejected"]) -> int:
+    """Deliveries of a system that were given up are dealt with once more, as if they had just come. How many."""
+    d = tables.deliveries
+    given_up = (d.c.system == system) & (d.c.state == state)
+    again = d.update().where(given_up).values(state="new", attempts=0, due=0, error=None)
+    return int(tx.run(again).rowcount)
 
 
 def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:

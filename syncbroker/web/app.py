@@ -20,15 +20,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncbroker.engine import Engine
 from syncbroker.errors import SyncbrokerError
+from syncbroker.metrics.page import TYPE, Page
 from syncbroker.settings import Settings
-from syncbroker.store import schema
+from syncbroker.store import room, schema
+from syncbroker.store.database import Store
 from syncbroker.web.counts import Counts
 from syncbroker.web.limits import Seldom
 from syncbroker.web.trace import ANSWERED, trace_of
 from syncbroker.web.webhooks import Webhooks, problem
 from syncbroker.web.writer import Writer
 
-QUIET = ("/healthz", "/readyz")
+QUIET = ("/healthz", "/readyz", "/metrics")
 """Asked all the time, by machines: told at DEBUG while all is well."""
 
 FLOODS = frozenset({"full", "limited"})
@@ -38,9 +40,16 @@ _log = structlog.get_logger()
 
 
 def make_app(
-    engine: Engine, settings: Settings, writer: Writer, synced: Callable[[], bool], counts: Counts
+    engine: Engine,
+    settings: Settings,
+    writer: Writer,
+    synced: Callable[[], bool],
+    counts: Counts,
+    *,
+    page: Page | None = None,
 ) -> ASGIApp:
-    """`synced`: whether the sync with which the workers begin is over; `readyz` tells it."""
+    """`synced`: whether the sync with which the workers begin is over; `readyz` tells it. `page`: the metrics, where
+    they are served on this port."""
     webhooks = Webhooks(engine, settings, writer)
 
     async def healthz(_request: Request) -> Response:
@@ -48,20 +57,56 @@ def make_app(
 
     async def readyz(_request: Request) -> Response:
         try:
-            await run_in_threadpool(schema.require_current, engine.store)
-        except SyncbrokerError:
-            return problem(503, "the store cannot be used")
+            await run_in_threadpool(_require_usable, engine.store)
+        except SyncbrokerError as error:
+            return problem(503, error.message)
         return JSONResponse({"status": "ready", "synced": synced()})
+
+    async def metrics(request: Request) -> Response:
+        return await run_in_threadpool(scraped, page, request.headers.get("authorization", ""))
 
     routes = [
         Route("/webhooks/{system}", webhooks.receive, methods=["GET", "POST"]),
         Route("/webhooks/{system}/{secret}", webhooks.receive, methods=["GET", "POST"]),
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
     app.router.redirect_slashes = False  # a redirect would repeat the secret
     return AccessLog(app, frozenset(webhooks.systems), counts)
+
+
+def _require_usable(store: Store) -> None:
+    """The store alone: a vendor that is down makes no process less ready."""
+    schema.require_current(store)
+    room.require_writable(store)
+
+
+def make_metrics_app(page: Page) -> ASGIApp:
+    """The metrics on a port of their own, and `healthz`."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(request: Request) -> Response:
+        return await run_in_threadpool(scraped, page, request.headers.get("authorization", ""))
+
+    routes = [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
+    return AccessLog(app, frozenset(), Counts())
+
+
+def scraped(page: Page | None, authorization: str) -> Response:
+    """What a scraper is answered: the page, or that it must show the token."""
+    if page is None:
+        return problem(404, "there is nothing here")
+    if not page.admits(authorization):
+        return problem(401, "show the metrics token", {"WWW-Authenticate": "Bearer"})
+    return Response(page.text(), media_type=TYPE)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

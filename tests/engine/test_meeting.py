@@ -224,7 +224,11 @@ def said(store: Store) -> dict[str, Any]:
         link |= {
             row.n: f"{row.system}:{row.external_id}:queued" for row in rows["links"] if row.n not in link
         }
-        log = sorted(decisions.following(tx, limit=10_000), key=lambda one: one.id)
+        log = [
+            msgspec.structs.replace(one, outcomes=[o for o in one.outcomes if not _is_proposal(o)])
+            for one in sorted(decisions.following(tx, limit=10_000), key=lambda one: one.id)
+            if not all(map(_is_proposal, one.outcomes))
+        ]
     nth: dict[int, str] = {0: ""}
     for one in log:
         nth[one.id] = (
@@ -240,6 +244,9 @@ def said(store: Store) -> dict[str, Any]:
         return msgspec.structs.replace(
             one, link=where, question=q, review=bool(one.review), why=named(one.why)
         )
+
+    def owner(review: Any) -> str:
+        return "" if review.kind == "merge" else names.get(review.record_id, "")
 
     def named(text: str) -> str:
         return re.sub("[0-9a-f-]{36}", lambda found: names.get(found[0], found[0]), text)
@@ -273,7 +280,7 @@ def said(store: Store) -> dict[str, Any]:
         ),
         "outbox": sorted((link[row.link], row.op, row.state, row.due, row.run) for row in rows["outbox"]),
         "reviews": sorted(
-            (row.kind, row.field, row.system, names.get(row.record_id, ""), row.closed or 0, body(row.body))
+            (row.kind, row.field, row.system, owner(row), row.closed or 0, body(row.body))
             for row in rows["reviews"]
         ),
         "inbox": len(rows["inbox"]),
@@ -283,6 +290,11 @@ def said(store: Store) -> dict[str, Any]:
             for row in rows["runs"]
         ),
     }
+
+
+def _is_proposal(outcome: decisions.Outcome) -> bool:
+    """To merge two records: it is noted on the one with the lesser id, which is by chance."""
+    return outcome.cause is not None and outcome.cause.via == "merge"
 
 
 PLAIN = """\

@@ -7,12 +7,13 @@
 
     cycle    the four put together: what commands and workers run, and how they catch up after a crash
 
-What the steps lean on: `workspace` is what a deciding transaction holds in its hands, `finish` ends it (`owing`: what
-is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge` puts edits before their rules,
-`fights` counts those that never end, `ledger` notes what only a sweep found, `removal` ends and re-points links.
-`settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards what comes in, `staging` what
-goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a person lets it go. `answer` is decide
-for a person; `find`, `explain`, `status` and `drift_report` only look.
+What the steps lean on: `meeting` decides first meetings many at a time. `workspace` is what a deciding transaction
+holds in its hands, `finish` ends it (`owing`: what is owed now; `waking`: what had waited; `takeover`: authority that
+passed on). `judge` puts edits before their rules, `fights` counts those that never end, `ledger` notes what only a
+sweep found, `removal` ends and re-points links. `settle` is what became of a write, `doubt` what to do when nobody
+knows. `intake` guards what comes in, `staging` what goes out; `measure` counts for both, `held` is what waits then,
+`letting_go` how a person lets it go. `answer` is decide for a person; `find`, `explain`, `status` and `drift_report`
+only look.
 """
 
 from __future__ import annotations

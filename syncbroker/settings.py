@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from syncbroker.errors import BadSetting
+from syncbroker.store.retention import Keep
 
 
 class Settings(BaseSettings):
@@ -20,15 +21,38 @@ class Settings(BaseSettings):
 
     database_url: str = Field("sqlite:///syncbroker.db", description="the store, as an SQLAlchemy URL")
     mappings: Path = Field(Path("mappings"), description="the folder of mapping files")
+    redis_url: str = Field(
+        "",
+        pattern=r"^$|^(redis|rediss|unix)://",
+        description="where processes tell each other of work, and share rate budgets; none: all is in one process",
+    )
     host: str = Field("127.0.0.1", description="the address that serve listens on")
     port: int = Field(8321, ge=0, le=65535, description="the port that serve listens on; 0 takes a free one")
     public_url: str = Field("", description="scheme and host under which vendors reach serve; what they sign")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
     max_delivery: int = Field(1_048_576, ge=1024, description="the largest webhook body that is taken")
+    max_waiting: int = Field(
+        100_000, ge=2, description="how many deliveries may wait to be dealt with, half of them of one system"
+    )
     timeout: float = Field(30.0, gt=0, le=600, description="how long one call to a vendor may take")
     tick: float = Field(
         1.0, gt=0, le=60, description="how often serve looks for work that no message announced"
     )
+    metrics: bool = Field(True, description="whether metrics are served at all")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="a port for the metrics alone; 0: on the port of serve, below /metrics"
+    )
+    metrics_token: str = Field("", repr=False, description="what a scraper must show as a bearer token")
+    keep_deliveries: int = Field(14, ge=0, description="days that webhooks which are dealt with are kept")
+    keep_runs: int = Field(90, ge=0, description="days that runs without decisions are kept")
+    keep_drift: int = Field(90, ge=0, description="days that drift which is in order again is kept")
+    keep_reviews: int = Field(365, ge=0, description="days that closed reviews are kept")
+    keep_receipts: int = Field(0, ge=0, description="days that receipts of writes are kept; 0: for ever")
+    keep_audit: int = Field(0, ge=0, description="days that the audit is kept; 0: for ever")
+
+    def keep(self) -> Keep:
+        """For how long history is kept."""
+        return Keep(**{name: getattr(self, f"keep_{name}") for name in Keep.__struct_fields__})
 
 
 def read_settings() -> Settings:

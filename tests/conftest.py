@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from syncbroker.store import schema
 from syncbroker.store.database import open_store
-from tests.support import postgres
+from tests.support import postgres, redis
 from tests.support.network import block_outside
 
 # A slow machine is no failure of the code.
@@ -44,9 +44,39 @@ def postgres_server() -> Iterator[postgres.Server]:
         with postgres.serve() as server:
             yield server
     except postgres.PostgresUnavailableError as error:
-        if os.environ.get(postgres.ENV_REQUIRE) == "1":
-            pytest.fail(f"{postgres.ENV_REQUIRE}=1, but {error}", pytrace=False)
-        pytest.skip(str(error))
+        _unavailable(postgres.ENV_REQUIRE, error)
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[str]:
+    try:
+        with redis.named_or_own() as url:
+            yield url
+    except redis.RedisUnavailableError as error:
+        _unavailable(redis.ENV_REQUIRE, error)
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """The URL of an empty Redis database."""
+    redis.flush(_redis_server)
+    return _redis_server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[redis.Server]:
+    """A Redis of this test's own, which it may kill."""
+    try:
+        with redis.serve() as server:
+            yield server
+    except redis.RedisUnavailableError as error:
+        _unavailable(redis.ENV_REQUIRE, error)
+
+
+def _unavailable(require: str, error: Exception) -> None:
+    if os.environ.get(require) == "1":
+        pytest.fail(f"{require}=1, but {error}", pytrace=False)
+    pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from syncbroker.core.mapping import Schedule
 from syncbroker.engine import cycle
-from syncbroker.errors import Unavailable
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import queues, runs
-from syncbroker.workers import Lane, Workers, next_time, reported, schedule
+from syncbroker.store import queues, runs, stops, turns
+from syncbroker.workers import Workers
 from tests.support.rig import REGISTRY, Rig
 from tests.support.three import three
 
@@ -68,113 +64,6 @@ def deliver(world: Rig, system: str, **changes: Any) -> int:
     return number
 
 
-# ---- lanes ----
-
-
-def test_a_lane_does_its_jobs_in_the_order_they_were_asked_for() -> None:
-    lane, done = Lane(), list[int]()
-
-    def job(n: int) -> None:
-        if n == 1:
-            lane.do(job, 2)
-            lane.do(job, 3)
-        done.append(n)
-
-    lane.do(job, 1)
-    assert done == [1, 2, 3]
-
-
-def test_who_finds_a_lane_busy_leaves_the_job_to_the_one_at_it() -> None:
-    lane, done = Lane(), list[str]()
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        begun.set()
-        go_on.wait()
-
-    def quick() -> None:
-        done.append(threading.current_thread().name)
-
-    first = threading.Thread(target=lane.do, args=(slow,), name="first")
-    first.start()
-    begun.wait()
-    lane.do(quick)
-    assert done == []
-    go_on.set()
-    first.join()
-    assert done == ["first"]
-
-
-def test_a_job_that_waits_already_is_done_once() -> None:
-    lane, done = Lane(), list[int]()
-
-    def job(n: int) -> None:
-        if n == 0:
-            lane.do(job, 1)
-            lane.do(job, 1)
-        done.append(n)
-
-    lane.do(job, 0)
-    assert done == [0, 1]
-
-
-def test_a_lane_knows_what_it_is_at_and_what_waits() -> None:
-    lane, seen = Lane(), list[bool]()
-
-    def job() -> None:
-        seen.append(lane.holds(job))
-
-    assert not lane.holds(job)
-    lane.do(job)
-    assert seen == [True]
-    assert not lane.holds(job)
-
-
-def test_a_job_that_fails_does_not_stop_its_lane() -> None:
-    lane, done = Lane(), list[int]()
-
-    def job(n: int) -> None:
-        if n == 0:
-            lane.do(job, 1)
-            raise ZeroDivisionError
-        done.append(n)
-
-    with capture_logs() as logs:
-        lane.do(job, 0)
-    assert done == [1]
-    assert [line["event"] for line in logs] == ["fault"]
-
-
-def test_an_expected_error_is_one_line_without_a_traceback() -> None:
-    with capture_logs() as logs, reported("deliver", "crm"):
-        raise Unavailable("no answer", system="crm")
-    (line,) = logs
-    assert (line["event"], line["system"], line["error"]) == ("put off", "crm", "no answer")
-    assert "exc_info" not in line
-
-
-# ---- the schedule ----
-
-NOON = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
-HOUR = 3_600_000_000
-
-
-@pytest.mark.parametrize(
-    ("plan", "after", "hours"),
-    [
-        (Schedule(every=3600), NOON, 1),
-        (Schedule(every=90), NOON, 1 / 40),
-        (Schedule(at="0 3 * * *"), NOON, 15),
-        (Schedule(at="0 12 * * *"), NOON, 24),
-        (Schedule(at="*/30 * * * *"), NOON + 1, 0.5),
-    ],
-)
-def test_the_next_time_is_after_the_last_one(plan: Schedule, after: int, hours: float) -> None:
-    assert next_time(plan, after) // 1_000_000 == (NOON + int(hours * HOUR)) // 1_000_000 + (
-        after - NOON if plan.every else 0
-    )
-
-
 def _scheduled(world: Rig, text: str) -> None:
     """The same world under a mapping with a schedule for the crm."""
     from syncbroker.bootstrap import build
@@ -188,20 +77,11 @@ def _scheduled(world: Rig, text: str) -> None:
     cycle.activate(world.engine)
 
 
-def test_the_schedule_counts_from_the_last_reading_so_a_restart_delays_nothing(world: Rig) -> None:
-    read = world.clock()
-    _scheduled(world, "    pull: {every: 5m}\n    sweep: {every: 1h}\n")
-    world.clock.pass_(200)
-    turns = schedule(world.engine, world.clock())
-    assert [(turn.source.system, turn.kind) for turn in turns] == [("crm", "pull"), ("crm", "sweep")]
-    assert [round((turn.at - read) / 1_000_000) for turn in turns] == [300, 3600]
-
-
 def test_a_scheduled_pull_finds_an_edit_and_it_is_written_everywhere(world: Rig) -> None:
     _scheduled(world, "    pull: {every: 5m}\n")
     with working(world):
         world.edit("crm", "p000001", name="Anna Lee")
-        world.clock.pass_(300)
+        world.clock.pass_(331)
         until(lambda: world.held("marketing", "name")[0] == "Anna Lee")
 
 
@@ -210,20 +90,22 @@ def test_a_scheduled_sweep_finds_what_no_poll_would(world: Rig) -> None:
     with working(world):
         world.systems["crm"]._live["people"]["p000001"]["fields"]["name"] = "Anna Lee"
         world.systems["crm"]._live["people"]["p000001"]["version"] += 1
-        world.clock.pass_(3600)
+        world.clock.pass_(3961)
         until(lambda: world.held("marketing", "name")[0] == "Anna Lee")
 
 
 def test_a_reading_that_took_place_meanwhile_is_not_repeated(world: Rig) -> None:
     _scheduled(world, "    pull: {every: 5m}\n")
     workers = Workers(world.engine, 1.0)
-    workers._turns = schedule(world.engine, world.clock())
-    world.clock.pass_(300)
-    world.sync()  # as another process would
+    workers.clock.look()
+    world.clock.pass_(331)
+    with world.engine.store.read() as tx:
+        (turn,) = turns.due(tx, world.clock())
+    world.sync()  # as a person may
     before = len(world.systems["crm"].log)
-    workers.look()
-    assert workers.broker.queues["default"].qsize() == 0
+    workers.work.pull("crm", "people", turn.due)
     assert len(world.systems["crm"].log) == before
+    workers.stop()
 
 
 # ---- work ----
@@ -292,7 +174,7 @@ def test_a_delivery_of_a_system_that_cannot_be_read_waits_and_is_not_tried_every
         workers.nudge(number, "marketing")
         until(lambda: bool(logs))
         for _ in range(20):
-            workers.look()
+            workers.clock.look()
         world.systems["marketing"].faults.clear()
         assert sum(line.get("work") == "receive" for line in logs) == 1
         world.clock.pass_(10)
@@ -305,30 +187,40 @@ def test_a_quiet_world_is_only_looked_at(world: Rig) -> None:
     workers.start()
     before = [len(system.log) for system in world.systems.values()]
     for _ in range(3):
-        workers.look()
-    assert workers.broker.queues["default"].qsize() == 0
-    assert cycle.due(world.engine) == cycle.Due([], False, [])
+        workers.clock.look()
+    assert all(queue.qsize() == 0 for queue in workers.broker.queues.values())
+    assert cycle.due(world.engine) == cycle.Due([], False, [], [])
     workers.stop()
     assert [len(system.log) for system in world.systems.values()] == before
 
 
 def test_beginning_takes_up_what_came_while_nobody_worked(world: Rig) -> None:
     deliver(world, "marketing", email="new@x.example")
-    workers = Workers(world.engine, 1.0)
+    world.edit("crm", "p000002", name="Bob Moved")
+    workers = Workers(world.engine, 0.02)
     assert not workers.synced
     workers.begin()
-    assert workers.synced
+    workers.start()
+    until(lambda: workers.synced)
     assert all("new@x.example" in world.held(name) for name in world.systems)
+    assert "Bob Moved" in world.held("marketing", "name")
+    workers.stop()
 
 
 def test_beginning_goes_on_when_the_system_of_a_waiting_delivery_is_down(world: Rig) -> None:
     number = deliver(world, "marketing")
-    world.systems["marketing"].faults.append(Fault(operation="people.*", kind="status", status=401, times=0))
-    workers = Workers(world.engine, 1.0)
+    world.edit("crm", "p000002", name="Bob Moved")
+    world.systems["marketing"].faults.append(
+        Fault(operation="people.read", kind="status", status=401, times=0)
+    )
+    workers = Workers(world.engine, 0.02)
     with capture_logs() as logs:
-        summary = workers.begin()
-    assert set(summary.failed) == {"marketing"}
-    assert [line["system"] for line in logs] == ["marketing"]
+        workers.begin()
+        workers.start()
+        until(lambda: "Bob Moved" in world.golden("name"))
+        until(lambda: any(line["event"] == "put off" for line in logs))
+        workers.stop()
+    assert {line["system"] for line in logs if line["event"] == "put off"} == {"marketing"}
     with world.engine.store.read() as tx:
         assert queues.new_deliveries(tx, 10) == [(number, "marketing")]
 
@@ -337,10 +229,13 @@ def test_stopping_before_starting_is_no_fault(world: Rig) -> None:
     assert Workers(world.engine, 1.0).stop()
 
 
-def test_deliveries_of_a_resting_system_do_not_hide_those_of_others(world: Rig) -> None:
+def test_deliveries_of_a_paused_system_do_not_hide_those_of_others(world: Rig) -> None:
     request = queues.Request(method="POST", url="http://broker.example")
     with world.engine.store.write() as tx:
         for n in range(5):
             queues.store_delivery(tx, "marketing", f"digest {n}", world.clock(), request, b"[]")
         other = queues.store_delivery(tx, "crm", "digest", world.clock(), request, b"[]")
-    assert cycle.due(world.engine, limit=1, without=["marketing"]).deliveries == [(other, "crm")]
+    with world.engine.store.write() as tx:
+        stops.stop(tx, stops.Stop(system="marketing", since=1, person="pat", why="a test"))
+    assert other is not None
+    assert cycle.due(world.engine).told == ["crm"]

@@ -36,17 +36,18 @@ from connectors.hubspot.api import (
     micros,
 )
 from connectors.hubspot.associations import Associations, listed
+from connectors.hubspot.setup import CREDENTIALS, OPTIONS, STAMP
 from connectors.hubspot.writes import Writer, text
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
 from syncbroker.errors import BadSetting, Missing, Refused, Reject, Unavailable
-from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, Hook, ObjectSpec, Page
+from syncbroker.sdk.webhook import secrets
 
 LIST_LIMIT = 100
 SEARCH_LIMIT = 200
 SEARCH_CEILING = 10_000
 OVERLAP = 60_000
 """ms by which a poll goes back behind what it has seen: longer than the index lags and clocks differ."""
-STAMP = "syncbroker_id"
 MODIFIED = {"contacts": "lastmodifieddate", "companies": "hs_lastmodifieddate"}
 
 _TEXT, _OURS = FieldSpec(), FieldSpec(writable=False, clearable=False)
@@ -61,29 +62,8 @@ _BATCH = {"create": 100, "update": 100, "delete": 100}
 
 class HubSpot:
     kind: ClassVar[str] = "hubspot"
-    credentials_schema: ClassVar[Mapping[str, Any]] = {
-        "type": "object",
-        "required": ["access_token"],
-        "additionalProperties": False,
-        "properties": {
-            "access_token": {"type": "string", "minLength": 1, "description": "token of a private app"},
-            "webhook_secret": {"type": "string", "minLength": 1, "description": "the app's client secret"},
-        },
-    }
-    options_schema: ClassVar[Mapping[str, Any]] = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "app_id": {
-                "type": ["integer", "string"],
-                "description": "the app's id; asked of HubSpot when missing",
-            },
-            "stamp_property": {
-                "type": "string",
-                "description": f"unique text property for the broker's id; usual {STAMP}, empty for none",
-            },
-        },
-    }
+    credentials_schema: ClassVar[Mapping[str, Any]] = CREDENTIALS
+    options_schema: ClassVar[Mapping[str, Any]] = OPTIONS
     objects: ClassVar[Mapping[str, ObjectSpec]] = {
         "contacts": ObjectSpec(
             name="contacts",
@@ -263,7 +243,19 @@ class HubSpot:
         return None
 
     def authenticate(self, delivery: Delivery) -> None:
-        webhooks.authenticate(delivery, self._account.credentials.get("webhook_secret", ""))
+        webhooks.authenticate(delivery, secrets(self._account.credentials))
+
+    def delivery_id(self, delivery: Delivery) -> str:
+        return webhooks.delivery_id(delivery)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        return webhooks.sample(url, at, secrets(self._account.credentials)[0])
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        raise webhooks.no_api(url, objects, self._account.system)
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        raise webhooks.no_api(url, objects, self._account.system)
 
     def events(self, delivery: Delivery) -> list[Event]:
         return webhooks.events(delivery)

@@ -9,16 +9,27 @@ Sources: developers.hubspot.com/docs/apps/developer-platform/build-apps/authenti
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
-from syncbroker.core.types import Actor, Event
+from syncbroker.core.types import Actor, Event, Micros
+from syncbroker.errors import Refused
 from syncbroker.sdk.connector import Delivery
-from syncbroker.sdk.webhook import check_signature, check_time, header, json_body, unix_time
+from syncbroker.sdk.webhook import check_signature, check_time, header, json_body, sign, unix_time
 
+SUBSCRIBED = (
+    "creation",
+    "deletion",
+    "privacyDeletion",
+    "merge",
+    "restore",
+    "associationChange",
+    "propertyChange",
+)
 PREFIXES = {"contact": "contacts", "company": "companies"}
 TYPE_IDS = {"0-1": "contacts", "0-2": "companies"}
 KINDS: Mapping[str, Literal["created", "changed", "deleted"]] = {
@@ -69,13 +80,24 @@ class Notice(msgspec.Struct, frozen=True, rename="camel"):
     association_type: str = ""
 
 
-def authenticate(delivery: Delivery, secret: str) -> None:
-    """BadDelivery unless signed with the app's secret within 300 s of now, before or after."""
+def authenticate(delivery: Delivery, secrets: Sequence[str]) -> None:
+    """BadDelivery unless signed with a secret of the app within 300 s of now, before or after: the vendor's page asks
+    for requests older than 5 minutes to be refused."""
     given = header(delivery, "X-HubSpot-Signature-v3")
     sent = header(delivery, "X-HubSpot-Request-Timestamp")
     check_time(unix_time(sent, "ms"), delivery.received)
     parts = (delivery.method, signed_url(delivery.url), delivery.body, sent)
-    check_signature(given, secret, *parts, encoding="base64")
+    check_signature(given, secrets, *parts, encoding="base64")
+
+
+def delivery_id(delivery: Delivery) -> str:
+    """Of all that is told but the number of the attempt. `eventId` alone is "not guaranteed to be unique" (webhooks v3
+    guide), and an event that comes again is in another body, because `attemptNumber` counts."""
+    told: list[dict[str, Any]] = json_body(delivery, list[dict[str, Any]])
+    if not told or not all(one.get("eventId") for one in told):
+        return ""
+    rest = [{name: value for name, value in one.items() if name != "attemptNumber"} for one in told]
+    return hashlib.sha256(msgspec.json.encode(rest, order="sorted")).hexdigest()
 
 
 def signed_url(url: str) -> str:
@@ -85,9 +107,40 @@ def signed_url(url: str) -> str:
 
 
 def events(delivery: Delivery) -> list[Event]:
-    """Events about contacts and companies; those of other objects are none. Repeated ones come once."""
+    """Repeated ones come once. What is about other objects, or of a kind that is not known, is an event about its
+    subscription."""
     found = [event for notice in json_body(delivery, list[Notice]) for event in _events(notice)]
     return list({event.event_id: event for event in found}.values())
+
+
+def no_api(url: str, objects: Sequence[str], system: str) -> Refused:
+    """ "Managing your private app's webhook subscriptions via API is not currently supported"
+    (developers.hubspot.com/docs/api/create-and-edit-webhook-subscriptions-in-private-apps): what a person has to do.
+
+    The webhooks API proper asks for the app's own developer credentials, which a private app has none of.
+    """
+    nouns = [noun for noun, object in PREFIXES.items() if object in objects]
+    wanted = ", ".join(f"{noun}.{change}" for noun in nouns for change in SUBSCRIBED)
+    return Refused(
+        "HubSpot has no API for the webhooks of a private app, with these credentials or any others",
+        hint=f"in the app's settings, under Webhooks, enter {url} and subscribe to {wanted} (of each mapped property)",
+        system=system,
+    )
+
+
+def sample(url: str, at: Micros, secret: str) -> Delivery:
+    """Signed as the vendor does, about nothing that is known here."""
+    sent = str(at // 1000)
+    told = [
+        {"eventId": at, "subscriptionType": "syncbroker.test", "occurredAt": at // 1000, "attemptNumber": 0}
+    ]
+    body = msgspec.json.encode(told)
+    headers = {
+        "content-type": "application/json",
+        "x-hubspot-request-timestamp": sent,
+        "x-hubspot-signature-v3": sign(secret, "POST", signed_url(url), body, sent, encoding="base64"),
+    }
+    return Delivery(method="POST", url=url, headers=headers, query={}, body=body, received=at)
 
 
 def _events(notice: Notice) -> Iterator[Event]:
@@ -101,6 +154,8 @@ def _events(notice: Notice) -> Iterator[Event]:
         yield from _merged(notice, object)
     elif object and change in KINDS and notice.object_id is not None:
         yield _event(notice, object, notice.object_id, KINDS[change])
+    else:
+        yield _event(notice, notice.subscription_type or "unnamed", notice.object_id or 0, "changed")
 
 
 def _merged(notice: Notice, object: str) -> Iterator[Event]:

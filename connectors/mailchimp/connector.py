@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from connectors.mailchimp import hooks
 from connectors.mailchimp.audience import Audience
 from connectors.mailchimp.members import MEMBERS, SECOND, item, micros, subscriber_hash
 from connectors.mailchimp.walk import Place, Row, advance
@@ -40,7 +41,7 @@ from connectors.mailchimp.writing import Writer
 from syncbroker import errors
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
 from syncbroker.sdk import webhook
-from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Delivery, Hook, ObjectSpec, Page
 from syncbroker.sdk.http import usual_message
 
 OVERLAP = 60  # seconds before the newest change seen that the next poll starts at: changes may be listed late
@@ -63,11 +64,16 @@ class Mailchimp:
                 "minLength": 16,
                 "description": "a long random text, the last part of the webhook's URL",
             },
+            "webhook_secret_previous": {
+                "type": "string",
+                "description": "the one before, while it is rotated",
+            },
             "webhook_signing_secret": {
                 "type": "string",
                 "minLength": 1,
                 "description": "`signing_secret` as answered when the webhook was created; then all are signed",
             },
+            "webhook_signing_secret_previous": {"type": "string", "description": "the one before"},
         },
     }
     options_schema: ClassVar[Mapping[str, Any]] = {
@@ -87,7 +93,8 @@ class Mailchimp:
 
     def __init__(self, account: Account) -> None:
         self._system = account.system
-        self._credentials = account.credentials
+        self._secrets = webhook.secrets(account.credentials)
+        self._signing = webhook.secrets(account.credentials, "webhook_signing_secret")
         key = account.credentials["api_key"]
         http = account.http(
             account.url or _address(key, account.system), basic=("syncbroker", key), message=_message
@@ -171,16 +178,15 @@ class Mailchimp:
 
     def answer_check(self, delivery: Delivery) -> str | None:
         """Mailchimp asks a new URL with a GET and expects any 200."""
-        secret = self._credentials.get("webhook_secret", "")
-        return "ok" if delivery.method == "GET" and secret and webhook.same(delivery.secret, secret) else None
+        known = [webhook.same(delivery.secret, secret) for secret in self._secrets if secret]
+        return "ok" if delivery.method == "GET" and any(known) else None
 
     def authenticate(self, delivery: Delivery) -> None:
         """The secret URL; and the signature where a signing secret is set."""
         if delivery.method != "POST":
             raise errors.BadDelivery("Mailchimp delivers with POST", status=401)
-        webhook.check_secret(delivery.secret, self._credentials.get("webhook_secret", ""))
-        signing = self._credentials.get("webhook_signing_secret", "")
-        if not signing:
+        webhook.check_secret(delivery.secret, self._secrets)
+        if not self._signing[0]:
             return
         parts = [
             part.strip().partition("=")
@@ -188,18 +194,28 @@ class Mailchimp:
         ]
         time = next((value for name, _, value in parts if name == "t"), "")
         given = [value for name, _, value in parts if name == "v1"]
-        webhook.check_signature(given, signing, time, ".", delivery.body)
+        webhook.check_signature(given, self._signing, time, ".", delivery.body)
         webhook.check_time(webhook.unix_time(time), delivery.received)
 
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        return hooks.listed(self._audience, url, self._secrets)
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        return hooks.register(self._audience, url, self._secrets, self._system)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        return hooks.sample(url, at, self._secrets[0], self._signing[0])
+
     def events(self, delivery: Delivery) -> list[Event]:
-        """At most one event, and always a hint. `fired_at` has no zone (the account's own, unknown here): no time.
+        """One event, and always a hint; of another type than those that are known, an event about that type. `fired_at` has no zone (the account's own, unknown here): no time.
 
         There is no delivery id. Two changes may fall into one second, so the key of an event holds the body's digest.
         """
         form = webhook.form_body(delivery)
         type, list_id = form.get("type", ""), form.get("data[list_id]", "")
-        if type == "campaign":
-            return []
+        digest = hashlib.sha256(delivery.body).hexdigest()[:16]
+        if type and type not in hooks.EVENTS:
+            return [Event(object=type, id=digest, kind="changed")]
         if list_id != self._audience.list_id:
             raise errors.BadDelivery(
                 "the delivery is not about this audience",
@@ -208,11 +224,9 @@ class Mailchimp:
             )
         old = form.get("data[old_email]" if type == "upemail" else "data[email]", "")
         new = form.get("data[new_email]", "")
-        known = type in ("subscribe", "unsubscribe", "profile", "cleaned", "upemail")
-        if not known or not old or (type == "upemail" and not new):
+        if not type or not old or (type == "upemail" and not new):
             raise errors.BadDelivery("the delivery's body is not what Mailchimp sends", status=400)
         id, new_id = subscriber_hash(old), subscriber_hash(new)
-        digest = hashlib.sha256(delivery.body).hexdigest()[:16]
         event_id = f"{type}:{form.get('fired_at', '')}:{id}:{digest}"
         if type == "upemail" and new_id != id:
             return [Event(object="members", id=id, kind="rekeyed", event_id=event_id, new_id=new_id)]

@@ -26,6 +26,7 @@ from syncbroker.sdk.simulator import Request, Response, Router, Simulator, Wire,
 OPEN_REQUESTS = 10
 BATCH = 500
 LIST_ID = "a6b5da1054"
+EVENTS = ("subscribe", "unsubscribe", "profile", "upemail", "cleaned", "campaign")
 
 Parts = Mapping[str, str]
 Handler = Callable[["MailchimpSimulator", Request, Parts], Response]
@@ -39,6 +40,7 @@ class MailchimpSimulator(Simulator):
         more = tuple(self.options.get("merge_fields", ()))
         self.audience = Audience(self.options.get("list_id", LIST_ID), more)
         self.sources = set(self.options.get("sources", ("user", "admin", "api")))
+        self.events = set(EVENTS)
         self.open_requests = 0
         self._counting = threading.Lock()
         self._crowded = threading.local()
@@ -212,18 +214,31 @@ class MailchimpSimulator(Simulator):
         return Response(json={"webhooks": hooks, "list_id": parts["list"], "total_items": len(hooks)})
 
     def add_webhook(self, request: Request, parts: Parts) -> Response:
-        given = wire.body(request)
+        self._set_hook({"events": {}, "sources": {}, **wire.body(request)})
+        return Response(json=self._hook())
+
+    def change_webhook(self, request: Request, parts: Parts) -> Response:
+        if not self.webhook or parts["hook"] != self._hook()["id"]:
+            raise not_found()
+        self._set_hook(wire.body(request))
+        return Response(json=self._hook())
+
+    def _set_hook(self, given: Payload) -> None:
+        """There is one at a time here. What is not given stays as it is."""
         try:
-            self.connect(given.get("url", ""))
+            self.connect(given.get("url", self.webhook))
         except ValueError as error:
             raise invalid("We couldn't verify the provided URL.", {"url": str(error)}) from None
-        self.sources = {name for name, on in given.get("sources", {}).items() if on}
-        return Response(json=self._hook())
+        if "sources" in given:
+            self.sources = {name for name, on in given["sources"].items() if on}
+        if "events" in given:
+            self.events = {name for name, on in given["events"].items() if on}
 
     def _hook(self) -> Payload:
         return {
             "id": hashlib.sha256(self.webhook.encode()).hexdigest()[:10],
             "url": self.webhook,
+            "events": {name: name in self.events for name in EVENTS},
             "sources": {name: name in self.sources for name in ("user", "admin", "api")},
             "list_id": self.audience.list_id,
         }
@@ -241,7 +256,7 @@ class MailchimpSimulator(Simulator):
         fired = datetime.fromtimestamp(self.now() // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         for data in told:
             type, source = data.pop("type"), data.pop("source")
-            if source not in self.sources:
+            if source not in self.sources or type not in self.events:
                 continue
             body = urlencode([("type", type), ("fired_at", fired), *wire.form("data", data)]).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "MailChimp"}
@@ -332,6 +347,7 @@ _ROUTES: Router[tuple[str, bool, Handler]] = Router(
         ("GET", "/3.0/lists/{list}/merge-fields", ("merge_fields.list", False, _SIM.show_merge_fields)),
         ("GET", "/3.0/lists/{list}/webhooks", ("webhooks.list", False, _SIM.show_webhooks)),
         ("POST", "/3.0/lists/{list}/webhooks", ("webhooks.create", True, _SIM.add_webhook)),
+        ("PATCH", "/3.0/lists/{list}/webhooks/{hook}", ("webhooks.update", True, _SIM.change_webhook)),
         ("GET", "/3.0/lists/{list}/members", ("members.list", False, _SIM.list_members)),
         ("POST", "/3.0/lists/{list}/members", ("members.create", True, _SIM.add_member)),
         ("GET", _MEMBER, ("members.get", False, _SIM.show_member)),

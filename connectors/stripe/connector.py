@@ -26,12 +26,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from connectors.stripe import hooks
 from connectors.stripe.objects import ADDRESS, EVENT_TYPES, OBJECTS, STAMP_PATH, form, item
 from syncbroker import errors
 from syncbroker.core.types import Actor, Event, Item, Micros, Receipt, Write
-from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Delivery, Hook, ObjectSpec, Page
 from syncbroker.sdk.paths import get_path
-from syncbroker.sdk.webhook import check_time, header, json_body, same, sign, unix_time
+from syncbroker.sdk.webhook import check_signature, check_time, header, json_body, secrets, unix_time
 
 SECOND = 1_000_000
 PAGE = 100
@@ -47,7 +48,7 @@ OUR_KEY = "syncbroker-"
 
 
 class Stripe:
-    """One Stripe account. Credentials: `api_key`; `webhook_secret`, several separated by commas during a rotation."""
+    """One Stripe account. Credentials: `api_key`; `webhook_secret`, and `webhook_secret_previous` during a rotation."""
 
     kind: ClassVar[str] = "stripe"
     credentials_schema: ClassVar[Mapping[str, Any]] = {
@@ -60,7 +61,11 @@ class Stripe:
             "webhook_secret": {
                 "type": "string",
                 "minLength": 1,
-                "description": "whsec_..., as text; several separated by commas while one is rotated",
+                "description": "whsec_..., as text",
+            },
+            "webhook_secret_previous": {
+                "type": "string",
+                "description": "the one before, while it is rotated",
             },
         },
     }
@@ -81,13 +86,13 @@ class Stripe:
     def __init__(self, account: Account) -> None:
         self._system = account.system
         self._now = account.now
-        secrets = account.credentials.get("webhook_secret", "").split(",")
-        self._secrets = [secret.strip() for secret in secrets if secret.strip()] or [""]
+        self._secrets = secrets(account.credentials)
+        self._version = str(account.options.get("api_version", "2022-11-15"))
         self._http = account.http(
             account.url or "https://api.stripe.com",
             headers={
                 "Authorization": f"Bearer {account.credentials['api_key']}",
-                "Stripe-Version": account.options.get("api_version", "2022-11-15"),
+                "Stripe-Version": self._version,
             },
             message=_message,
             # 409 is another request with the same idempotency key still at work, never a newer state
@@ -224,25 +229,33 @@ class Stripe:
         parts = [part.partition("=") for part in header(delivery, "Stripe-Signature").split(",")]
         stamp = next((value for name, _, value in parts if name == "t"), "")
         given = [value for name, _, value in parts if name == "v1"]
-        wanted = [sign(secret, stamp, ".", delivery.body) for secret in self._secrets]
-        if not any(same(one, other) for one in given for other in wanted):
-            raise errors.BadDelivery(
-                "the delivery's signature is wrong",
-                status=401,
-                hint="compare webhook_secret with the signing secret of the endpoint in Stripe's dashboard",
-                system=self._system,
-            )
+        check_signature(given, self._secrets, stamp, ".", delivery.body)
         check_time(unix_time(stamp), delivery.received)
 
+    def delivery_id(self, delivery: Delivery) -> str:
+        """The event's: "log the event IDs you've processed, and don't process already-logged events"
+        (docs.stripe.com/webhooks, "Handle duplicate events")."""
+        told: _Named = json_body(delivery, _Named)
+        return told.id
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        return hooks.listed(self._http, url, objects)
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        return hooks.register(self._http, url, objects, self._version)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        return hooks.sample(url, at, self._secrets[0])
+
     def events(self, delivery: Delivery) -> list[Event]:
-        """One event, or none when the endpoint is subscribed to more than this connector reads.
+        """One event; about its own type when the endpoint is subscribed to more than this connector reads.
 
         A subscription that "is deleted" was canceled: it can be read for ever, so that is a change.
         """
         told: _Told = json_body(delivery, _Told)
         object = next((name for name, types in EVENT_TYPES.items() if told.type in types), None)
         if object is None or not told.data.object.id:
-            return []
+            return [Event(object=told.type or "unnamed", id=told.id, kind="changed", event_id=told.id)]
         actor = told.request.actor() if told.request else Actor(origin="automation")
         kind = _KINDS.get(told.type, "changed")
         at = told.created * SECOND
@@ -311,6 +324,10 @@ class _Object(msgspec.Struct):
 
 class _Data(msgspec.Struct):
     object: _Object
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
 
 
 class _Told(msgspec.Struct):

@@ -8,7 +8,7 @@ signatures as the vendor's library checks them.
 
 Options: `api_version` (what webhooks are rendered in, and requests that name none), `rate_limit` (calls a second;
 Stripe allows 100 in live mode (unverified), here 10,000), `search_lag` (seconds until search shows a write; Stripe
-says less than a minute, here 0). Several webhook secrets separated by commas sign side by side, as during a rotation.
+says less than a minute, here 0). With `webhook_secret_previous` two secrets sign side by side, as during a rotation.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from connectors.stripe.simulator_hooks import Endpoints
 from connectors.stripe.simulator_objects import Json, before, customer, rendered, subscription, written
 from connectors.stripe.simulator_query import (
     RefusedError,
@@ -56,9 +57,9 @@ class StripeSimulator(Simulator):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self._secrets = [
-            s.strip() for s in self.credentials.get("webhook_secret", "").split(",") if s.strip()
-        ]
+        known = (self.credentials.get(f"webhook_secret{tail}", "") for tail in ("", "_previous"))
+        self._secrets = [one for one in known if one]
+        self._endpoints = Endpoints()
         self._version = str(self.options.get("api_version", "2022-11-15"))
         self._rate = int(self.options.get("rate_limit", 10_000))
         self._search_lag = float(self.options.get("search_lag", 0))
@@ -75,6 +76,9 @@ class StripeSimulator(Simulator):
         self._routes: Router[tuple[str, bool, Handler]] = Router(
             [
                 ("GET", "/v1/customers/search", ("customers.search", False, self._search)),
+                ("GET", "/v1/webhook_endpoints", ("webhook_endpoints.list", False, self._hooks)),
+                ("POST", "/v1/webhook_endpoints", ("webhook_endpoints.create", True, self._hook)),
+                ("POST", "/v1/webhook_endpoints/{id}", ("webhook_endpoints.update", True, self._rehook)),
                 ("GET", "/v1/{object}", ("list", False, self._list)),
                 ("GET", "/v1/{object}/{id}", ("get", False, self._get)),
                 ("POST", "/v1/customers", ("customers.create", True, self._create)),
@@ -252,6 +256,18 @@ class StripeSimulator(Simulator):
         self._drop(self._known("customers", names["id"]))
         return Response(json=self._deleted[names["id"]])
 
+    def _hooks(self, request: Request, names: Mapping[str, str]) -> Response:
+        shown = {"object": "list", "data": self._endpoints.newest_first(), "has_more": False}
+        return Response(json={**shown, "url": "/v1/webhook_endpoints"})
+
+    def _hook(self, request: Request, names: Mapping[str, str]) -> Response:
+        made = self._endpoints.create(read_form(request), self._seconds(), self._secrets[0])
+        self.connect(made["url"])
+        return Response(json=made)
+
+    def _rehook(self, request: Request, names: Mapping[str, str]) -> Response:
+        return Response(json=self._endpoints.update(names["id"], read_form(request)))
+
     def _known(self, object: str, id: str) -> Json:
         found = self._stored[object].get(id)
         if found is None:
@@ -377,6 +393,8 @@ class StripeSimulator(Simulator):
         }
         self._stored["events"][id] = event
         self._places[id] = (event["created"], self._count)
+        if not self._endpoints.sends(self.webhook, type):
+            return
         body = msgspec.json.encode(event)
         signed = f"{event['created']}.".encode() + body
         signatures = [hmac.new(one.encode(), signed, hashlib.sha256).hexdigest() for one in self._secrets]

@@ -24,7 +24,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from connectors.zendesk.events import told_by
+from connectors.zendesk import hooks
+from connectors.zendesk.events import delivery_id, told_by
 from connectors.zendesk.objects import (
     CREDENTIALS,
     OBJECTS,
@@ -37,9 +38,9 @@ from connectors.zendesk.objects import (
 )
 from syncbroker import errors
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
-from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Delivery, Hook, ObjectSpec, Page
 from syncbroker.sdk.paths import get_path
-from syncbroker.sdk.webhook import check_signature, check_time, header, iso_time
+from syncbroker.sdk.webhook import check_signature, check_time, header, iso_time, secrets
 
 SECOND = 1_000_000
 EXPORT_AGE = (
@@ -61,7 +62,7 @@ class Zendesk:
     def __init__(self, account: Account) -> None:
         self._system = account.system
         self._now = account.now
-        self._secret = account.credentials.get("webhook_secret", "")
+        self._secrets = secrets(account.credentials)
         subdomain = account.options.get("subdomain")
         if not account.url and not subdomain:
             raise errors.BadSetting(
@@ -342,11 +343,23 @@ class Zendesk:
     def authenticate(self, delivery: Delivery) -> None:
         stamp = header(delivery, "X-Zendesk-Webhook-Signature-Timestamp")
         given = header(delivery, "X-Zendesk-Webhook-Signature")
-        check_signature(given, self._secret, stamp, delivery.body, encoding="base64")
+        check_signature(given, self._secrets, stamp, delivery.body, encoding="base64")
         check_time(iso_time(stamp), delivery.received)
 
     def events(self, delivery: Delivery) -> list[Event]:
         return told_by(delivery)
+
+    def delivery_id(self, delivery: Delivery) -> str:
+        return delivery_id(delivery)
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        return hooks.listed(self._http, url, objects)
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        return hooks.register(self._http, url, objects)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        return hooks.sample(url, at, self._secrets[0])
 
     # ---- calls ----
 

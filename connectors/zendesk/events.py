@@ -35,6 +35,10 @@ _UNSEEN = frozenset(
 )
 
 
+class _Named(msgspec.Struct):
+    id: str = ""
+
+
 class _Told(msgspec.Struct):
     """The envelope. `type`: "zen:event-type:user.name_changed"; `subject`: "zen:user:123"."""
 
@@ -45,9 +49,17 @@ class _Told(msgspec.Struct):
     event: dict[str, Any] = {}
 
 
+def delivery_id(delivery: Delivery) -> str:
+    """The event's own id, which is in what is signed. The invocation's, in a header, is not, and another when it is
+    tried again (developer.zendesk.com/documentation/webhooks/anatomy-of-a-webhook-request)."""
+    told: _Named = json_body(delivery, _Named)
+    return told.id
+
+
 def told_by(delivery: Delivery) -> list[Event]:
     """One event per delivery; none for what touches no field, such as a login. BadDelivery(400) for anything else.
 
+    What is about neither users nor organizations is an event about whatever it is about.
     user.merged: the subject is the user that was merged away, `event.user.id` the one that stays (unverified).
     """
     told: _Told = json_body(delivery, _Told)
@@ -55,7 +67,9 @@ def told_by(delivery: Delivery) -> list[Event]:
     noun, _, what = told.type.replace("/", ":").rpartition(":")[2].partition(".")
     object = next((object for object, singular in SINGULAR.items() if singular == noun), None)
     id = told.subject.rpartition(":")[2]
-    if object is None or not id or what in _UNSEEN:
+    if object is None or not id:
+        return [Event(object=noun or "unnamed", id=id or "unnamed", kind="changed", event_id=told.id)]
+    if what in _UNSEEN:
         return []
     kind = _KINDS.get(what, "changed")
     user = told.event.get("user")

@@ -31,6 +31,7 @@ CREDENTIALS: Mapping[str, Any] = {
             "minLength": 1,
             "description": "the webhook's signing secret, as text",
         },
+        "webhook_secret_previous": {"type": "string", "description": "the one before, while it is rotated"},
     },
 }
 OPTIONS: Mapping[str, Any] = {

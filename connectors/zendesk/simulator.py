@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from connectors.zendesk.simulator_events import changes, envelope
+from connectors.zendesk.simulator_hooks import Hooks
 from connectors.zendesk.simulator_jobs import Jobs
 from connectors.zendesk.simulator_records import (
     NOUN,
@@ -76,6 +77,7 @@ class ZendeskSimulator(Simulator):
         self._changes: dict[tuple[str, int], tuple[int, int]] = {}
         self._gone: dict[int, Json] = {}  # deleted organizations, which exports still list
         self._jobs = Jobs(self.now, self.later, float(option("job_seconds", 0.05)))
+        self._registered = Hooks()
         self._calls: deque[int] = deque()
         self._exports: deque[int] = deque()
         self._count = 0
@@ -93,6 +95,10 @@ class ZendeskSimulator(Simulator):
                     ("identities.make_primary", True, self._make_primary),
                 ),
                 ("PUT", "/api/v2/users/{id}/merge", ("users.merge", True, self._merge)),
+                ("GET", "/api/v2/webhooks", ("webhooks.list", False, self._hooks)),
+                ("POST", "/api/v2/webhooks", ("webhooks.create", True, self._hook)),
+                ("PATCH", "/api/v2/webhooks/{id}", ("webhooks.update", True, self._rehook)),
+                ("GET", "/api/v2/webhooks/{id}/signing_secret", ("webhooks.secret", False, self._secret)),
                 ("GET", "/api/v2/{object}/search", ("search", False, self._search)),
                 ("GET", "/api/v2/{object}/show_many", ("show_many", False, self._show_many)),
                 ("POST", "/api/v2/{object}/create_many", ("create_many", True, self._create_many)),
@@ -341,6 +347,25 @@ class ZendeskSimulator(Simulator):
     def _job(self, request: Request, names: Mapping[str, str]) -> Response:
         return Response(json={"job_status": self._jobs.status(names["id"])})
 
+    # webhooks
+
+    def _hooks(self, request: Request, names: Mapping[str, str]) -> Response:
+        return Response(json=self._registered.page())
+
+    def _hook(self, request: Request, names: Mapping[str, str]) -> Response:
+        made = self._registered.create(object_in(request, "webhook"), self.now())
+        self.connect(made["endpoint"])
+        return Response(status=201, json={"webhook": made})
+
+    def _rehook(self, request: Request, names: Mapping[str, str]) -> Response:
+        self._registered.change(names["id"], object_in(request, "webhook"))
+        return Response(status=204)
+
+    def _secret(self, request: Request, names: Mapping[str, str]) -> Response:
+        self._registered.get(names["id"])
+        told = {"algorithm": "SHA256", "secret": self.credentials.get("webhook_secret", "")}
+        return Response(json={"signing_secret": told})
+
     # ---- the hand of a person ----
 
     def edit(self, object: str, id: str, changes: Mapping[str, Any], actor: str = "person") -> None:
@@ -397,6 +422,8 @@ class ZendeskSimulator(Simulator):
         self._count += 1
         time = text_of(self.now())
         id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"event {self._count}"))
+        if not self._registered.sends(self.webhook, f"zen:event-type:{NOUN[object]}.{what}"):
+            return
         body = msgspec.json.encode(envelope(object, record, what, event, id=id, time=time))
         secret = self.credentials.get("webhook_secret", "")
         signature = hmac.new(secret.encode(), time.encode() + body, hashlib.sha256).digest()

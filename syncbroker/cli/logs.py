@@ -20,9 +20,14 @@ from syncbroker.sdk.redact import Redactor
 
 FIELDS = frozenset(
     "at level event work ids kind system object seen changed count error fault frames reason method route status ms "
-    "delivery size new logger url seconds failed version".split()
+    "delivery size outcome new logger url seconds failed version trace run link op answer kinds cause".split()
 )
 """What may be logged."""
+
+FIRST = ("at", "level", "event")
+"""What a line begins with; the rest follows by name."""
+
+_REST = FIELDS.difference(FIRST)
 
 FRAMES = 12
 """How many of the innermost calls are told."""
@@ -30,18 +35,28 @@ FRAMES = 12
 _clean = Redactor(())
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
-    """Log from `level` on. Other libraries' loggers come out of the same place, from WARNING on."""
+def configure(
+    level: str, stream: TextIO | None = None, *, count: structlog.typing.Processor | None = None
+) -> None:
+    """Log from `level` on. Other libraries' loggers come out of the same place, from WARNING on.
+
+    `count` sees every line from INFO on, so that what is counted does not depend on what is written.
+    """
     threshold = logging.getLevelNamesMapping()[level]
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
+            *([count] if count else []),
+            _from(threshold),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _faults(verbose=threshold <= logging.DEBUG),
             _allowed,
             structlog.processors.JSONRenderer(serializer=_serialised),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            min(threshold, logging.INFO) if count else threshold
+        ),
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -50,17 +65,24 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(max(threshold, logging.WARNING))
 
 
+def _from(threshold: int) -> structlog.typing.Processor:
+    levels = logging.getLevelNamesMapping()
+
+    def processor(_logger: Any, method: str, found: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if levels["ERROR" if method == "exception" else method.upper()] < threshold:
+            raise structlog.DropEvent
+        return found
+
+    return processor
+
+
 def _serialised(found: Any, **_options: Any) -> str:
     return orjson.dumps(found, default=str).decode()
 
 
 def _allowed(_logger: Any, _method: str, found: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {name: found[name] for name in sorted(found.keys() & FIELDS, key=_order)}
-
-
-def _order(name: str) -> tuple[int, str]:
-    first = ("at", "level", "event")
-    return (first.index(name) if name in first else len(first), name)
+    rest = sorted(found.keys() & _REST)
+    return {name: found[name] for name in (*FIRST, *rest) if name in found}
 
 
 def _faults(*, verbose: bool) -> structlog.typing.Processor:

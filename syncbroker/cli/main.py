@@ -14,6 +14,8 @@ import typer
 
 from syncbroker import __version__
 from syncbroker.cli import (
+    audit,
+    backup,
     check,
     db,
     decisions,
@@ -21,13 +23,18 @@ from syncbroker.cli import (
     explain,
     lift,
     merge,
+    pause,
     replay,
+    retention,
+    retry,
     review,
+    schedule,
     serve,
     simulate,
     status,
     sync,
     undo,
+    webhooks,
 )
 from syncbroker.errors import BadMapping, SyncbrokerError
 
@@ -42,6 +49,11 @@ app.command("check")(check.check)
 app.command("sync")(sync.sync)
 app.command("sweep")(sync.sweep)
 app.command("status")(status.status)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("retry")(retry.retry)
+app.command("audit")(audit.audit)
+app.command("schedule")(schedule.schedule)
 app.command("explain")(explain.explain)
 app.command("decisions")(decisions.decisions)
 app.command("drift")(drift.drift)
@@ -51,8 +63,13 @@ app.add_typer(review.app, name="review")
 app.command("lift")(lift.lift)
 app.command("merge")(merge.merge)
 app.command("unmerge")(merge.unmerge)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("retention")(retention.retention)
+app.command("scheduler")(serve.scheduler)
 app.add_typer(db.app, name="db")
 app.command("simulate")(simulate.simulate)
 if find_spec("syncbroker.demo.command") is not None:

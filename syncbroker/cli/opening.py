@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from syncbroker.errors import StoreUnusable
 
 if TYPE_CHECKING:
-    from syncbroker.bootstrap import Calls
-    from syncbroker.engine import Engine
+    from syncbroker.bootstrap import CallWatch
+    from syncbroker.engine import Engine, Tell
     from syncbroker.settings import Settings
     from syncbroker.store.database import Store
 
@@ -32,14 +32,17 @@ def opened_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
 
 
 @contextmanager
-def opened(*, works: bool = False, calls: Calls | None = None) -> Iterator[Engine]:
+def opened(
+    *, works: bool = False, calls: CallWatch | None = None, tell: Tell | None = None
+) -> Iterator[Engine]:
     """An engine. `works`: this process is going to read, decide or write; on SQLite only one may."""
     from syncbroker.bootstrap import build
+    from syncbroker.engine import untold
     from syncbroker.settings import read_settings
 
     settings = read_settings()
     with opened_store(settings) as store:
-        engine = build(settings, store=store, calls=calls)
+        engine = build(settings, store=store, calls=calls, tell=tell or untold)
         try:
             if works:
                 store.claim_process()

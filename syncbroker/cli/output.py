@@ -33,10 +33,12 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """`lines`: in one line, as one of many."""
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    text = msgspec.json.encode(value)
+    typer.echo(text.decode() if lines else msgspec.json.format(text, indent=2))
 
 
 def say(to: Console, text: str = "", style: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`serve` and `worker`: the broker as it runs by itself, until SIGTERM or Ctrl-C, which end it with exit code 0."""
+"""`serve`, `worker`, `scheduler`: the broker as it runs by itself. SIGTERM or Ctrl-C ends it, with exit code 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,11 +18,21 @@ from syncbroker.cli.output import Json
 from syncbroker.errors import StoreUnusable, SyncbrokerError
 
 if TYPE_CHECKING:
+    from syncbroker.engine import Engine
+    from syncbroker.metrics.counts import Counts
+    from syncbroker.metrics.page import Page
     from syncbroker.settings import Settings
+    from syncbroker.web.counts import Counts as Requests
     from syncbroker.workers import Workers
 
 STOP_SECONDS = 5.0
-"""How long the first sync may go on once the process is to end."""
+"""How long the beginning may go on once the process is to end."""
+
+BEGIN_SECONDS = 2.0
+"""How long after a failure the beginning is tried again."""
+
+SYNCED_SECONDS = 0.2
+"""How often it is looked whether everything was read since the start."""
 
 
 def serve(
@@ -39,7 +50,7 @@ def serve(
 ) -> None:
     """Take webhooks and keep the systems in agreement.
 
-    Everything in one process, until it is interrupted.
+    Everything in one process, until it is interrupted. With Redis and PostgreSQL, beside any number of others.
 
     The first line of output says where it listens; the log goes to standard error, one JSON object per line.
     """
@@ -53,31 +64,71 @@ def serve(
 def worker() -> None:
     """Keep the systems in agreement, without webhooks.
 
-    With PostgreSQL, beside any number of others that take the webhooks.
+    With PostgreSQL and Redis any number may run, beside those that take the webhooks.
     """
     from syncbroker.settings import read_settings
 
     _run(read_settings(), web=False, worker=True, as_json=False)
 
 
-def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
-    from syncbroker.cli import logs
-    from syncbroker.workers import Workers
+def scheduler() -> None:
+    """Announce what is due, and do nothing of it.
 
-    logs.configure(settings.log_level)
+    Workers do so by themselves; this is for a set-up in which they come and go. Any number may run.
+    """
+    from syncbroker.cli import logs
+    from syncbroker.errors import BadSetting
+    from syncbroker.metrics.counts import Counts
+    from syncbroker.settings import read_settings
+    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.workers import Scheduler
+
+    settings = read_settings()
+    if not settings.redis_url:
+        hint = "set SYNCBROKER_REDIS_URL, or run `syncbroker worker`, which follows the schedule by itself"
+        raise BadSetting("a scheduler tells workers through Redis, and there is none", hint=hint)
+    counts = Counts()
+    logs.configure(settings.log_level, count=counts.line)
+    stop = threading.Event()
+    with _signals(stop), opened(calls=counts) as engine, ExitStack() as stack:
+        _page(settings, engine, counts, Requests(), stack)
+        clock = Scheduler(engine, settings.tick, settings.redis_url)
+        clock.start()
+        stop.wait()
+        clock.stop()
+
+
+def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
+    import structlog
+
+    from syncbroker.cli import logs
+    from syncbroker.metrics.counts import Counts, telling
+    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.workers import Sender, Workers
+
+    counts = Counts()
+    logs.configure(settings.log_level, count=counts.line)
+    tell = telling(counts, structlog.get_logger().info)
     stop = threading.Event()
     failed: list[SyncbrokerError] = []
-    with _signals(stop), opened(works=worker) as engine, ExitStack() as stack:
-        workers = Workers(engine, settings.tick) if worker else None
+    with _signals(stop), opened(works=worker, calls=counts, tell=tell) as engine, ExitStack() as stack:
+        requests = Requests()
+        page = _page(settings, engine, counts, requests, stack)
+        workers = Workers(engine, settings.tick, settings.redis_url) if worker else None
         beginning = threading.Thread(target=_begin, args=(workers, stop, failed), name="begin", daemon=True)
         if web:
             from syncbroker.web.app import make_app
             from syncbroker.web.server import listen, serving, url_of
+            from syncbroker.web.writer import writing
 
             listening = listen(settings.host, settings.port)
-            nudge = workers.nudge if workers else _nobody
-            app = make_app(engine, settings, nudge, lambda: workers is None or workers.synced)
-            stack.enter_context(serving(app, listening))
+            sender = workers or Sender(settings.redis_url)
+            if isinstance(sender, Sender):
+                stack.callback(sender.close)
+            writer = stack.enter_context(writing(engine.store, sender.nudge, settings.max_waiting))
+            synced = partial(_synced, workers)
+            app = make_app(engine, settings, writer, synced, requests, page=page)
+            stack.enter_context(serving(app, listening, requests))
             _tell(settings, url_of(listening), list(engine.mapping.systems), as_json)
         if workers is not None:
             beginning.start()
@@ -91,6 +142,33 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
         raise failed[0]
 
 
+def _synced(workers: Workers | None) -> bool:
+    return workers is None or workers.synced
+
+
+def _page(
+    settings: Settings, engine: Engine, counts: Counts, requests: Requests, stack: ExitStack
+) -> Page | None:
+    """The metrics for the port of `serve`; None where they are served on a port of their own, or not at all."""
+    from syncbroker.metrics.page import Page
+
+    if not settings.metrics:
+        return None
+    page = Page(
+        engine, counts, token=settings.metrics_token, requests=requests.all, bound=settings.max_waiting
+    )
+    if not settings.metrics_port:
+        return page
+    from syncbroker.web.app import make_metrics_app
+    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.server import listen, serving
+
+    stack.enter_context(
+        serving(make_metrics_app(page), listen(settings.host, settings.metrics_port), Requests())
+    )
+    return None
+
+
 def _ended(workers: Workers, beginning: threading.Thread) -> bool:
     beginning.join(STOP_SECONDS)
     return workers.stop() and not beginning.is_alive()
@@ -101,25 +179,27 @@ def _begin(workers: Workers, stop: threading.Event, failed: list[SyncbrokerError
     import structlog
 
     log = structlog.get_logger()
-    try:
-        summary = workers.begin()
-        log.info(
-            "synced", kinds=dict(summary.kinds), failed=sorted({**summary.failed, **summary.delivered.failed})
-        )
-    except StoreUnusable as error:
-        failed.append(error)
-        stop.set()
-        return
-    except SyncbrokerError as error:
-        log.warning("put off", work="begin", system=error.system, error=error.message)
-    except Exception:  # a fault in the first sync must not keep later work from being done
-        log.exception("fault", work="begin")
+    while not stop.is_set():
+        try:
+            workers.begin()
+            break
+        except StoreUnusable as error:
+            failed.append(error)
+            stop.set()
+            return
+        except SyncbrokerError as error:
+            log.warning("put off", work="begin", system=error.system, error=error.message)
+            stop.wait(BEGIN_SECONDS)
+        except Exception:  # a fault in the beginning must not keep later work from being done
+            log.exception("fault", work="begin")
+            break
     if not stop.is_set():
         workers.start()
-
-
-def _nobody(_number: int, _system: str) -> None:
-    """Without a worker here, another process finds the delivery in the store."""
+    while not stop.wait(SYNCED_SECONDS):
+        with suppress(SyncbrokerError):  # it is asked again, and what fails is in the log where it failed
+            if workers.synced:
+                log.info("synced")
+                return
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncbroker.cli import screen
 from syncbroker.cli.opening import opened
 from syncbroker.cli.output import Json, console, counts, local, many, print_json, print_table, say
 
@@ -22,15 +23,23 @@ def status(
             "--differences", help="Also count every field that is not in step, and why. Reads all records."
         ),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Only the first screen, again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two looks.")] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Show what there is, what waits and what failed.
+    """Show how each system fares, then what there is, what waits and what failed.
 
-    Counts only, no personal data; nothing that was dropped, blocked or skipped is left out.
+    Counts only, no personal data; nothing that was dropped, blocked or skipped is left out. With --watch and --json,
+    one document a line.
     """
     from syncbroker.engine import status as looking
 
     with opened() as engine:
+        if watch:
+            screen.watch(engine, every, as_json=as_json)
+            return
         found = looking.status(engine)
         differing = looking.differences(engine) if differences else None
     if as_json:
@@ -43,7 +52,10 @@ def status(
 
 def _show(found: Status) -> None:
     to = console()
-    say(to, f"{found.store}, mapping {found.mapping}, {local(found.at)}")
+    say(to, f"{found.store}, mapping {found.mapping}, {local(found.at)}\n")
+    to.print(screen.table(found.fares, found.at))
+    for remark in screen.remarks(found.fares):
+        say(to, remark)
     say(to, f"\nrecords       {counts(found.records)}")
     say(to, f"reviews       {counts(found.reviews, 'none is waiting')}")
     say(to, f"drift         {counts(found.drift, 'all that sweeps found is in order')}")
@@ -52,6 +64,7 @@ def _show(found: Status) -> None:
     say(
         to, f"waiting       {found.observations:,} observations; {found.alarms:,} records wait for their time"
     )
+    _show_webhooks(to, found)
     references = {f"{one.system} to {one.entity}": one.count for one in found.references}
     say(to, f"references    {counts(references, 'all lead to a linked record')}")
     print_table(
@@ -119,6 +132,19 @@ def _show_runs(to: Console, found: Status) -> None:
         ],
         title="runs that are not finished, and objects whose last reading failed",
     )
+
+
+def _show_webhooks(to: Console, found: Status) -> None:
+    """A line for each system whose webhooks are not heard: a warning where they were, a remark where they never were."""
+    for system in found.systems:
+        hooks = system.webhooks
+        if hooks is not None and hooks.silent_since is not None:
+            edits = many(hooks.untold, "edit")
+            text = f"webhooks of {system.name} are silent since {local(hooks.silent_since)}: {edits} came without one"
+            say(to, text, style="bold")
+    never = [one.name for one in found.systems if one.webhooks is not None and one.webhooks.heard is None]
+    if never:
+        say(to, f"webhooks      never delivered: {', '.join(never)}")
 
 
 def _waits(run: HeldStatus) -> str:

@@ -156,17 +156,31 @@ class EntityRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """`every` in seconds, or `at` as a cron expression (UTC)."""
+    """`every` in seconds, or `at` as a cron expression, read in `timezone` (an IANA name).
+
+    `jitter`: the most seconds by which a turn is later than that; None is as usual (`core.schedule`).
+    """
 
     every: float | None = None
     at: str | None = None
+    timezone: str = "UTC"
+    jitter: float | None = None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """When one object is read; None is as the system's own schedule says."""
+
+    pull: Schedule | None = None
+    sweep: Schedule | None = None
 
 
 class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     """One connected account. `credentials` have their ${VARIABLES} filled in and are never printed.
 
-    `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `url` replaces the
-    vendor's base URL. `options` are the connector's own (a list id, an account id).
+    `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `deliveries`: (count,
+    seconds) of webhooks that are taken. `url` replaces the vendor's base URL. `options` are the connector's own (a list
+    id, an account id). `concurrency`: how many writing calls may be under way at once. `objects`: schedules of single
+    objects. `max_lag`: seconds after which a change should be everywhere.
     """
 
     name: str
@@ -178,7 +192,18 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     sweep: Schedule | None = None
     rate: tuple[int, float] | None = None
     reserve: float = 0.0
+    concurrency: int = 1
+    objects: dict[str, Reading] = {}
+    max_lag: float | None = None
+    deliveries: tuple[int, float] | None = None
     line: int = 0
+
+    def schedule(self, object: str, kind: str) -> Schedule | None:
+        """When an object is read; `kind` is pull or sweep."""
+        own = self.objects.get(object, Reading())
+        if kind == "pull":
+            return own.pull or self.pull
+        return own.sweep or self.sweep
 
 
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ holds in its hands, `finish` ends it (`owing`: what is owed now; `waking`: what 
 passed on). `judge` puts edits before their rules, `fights` counts those that never end, `ledger` notes what only a
 sweep found, `removal` ends and re-points links. `settle` is what became of a write, `doubt` what to do when nobody
 knows. `intake` guards what comes in, `staging` what goes out; `measure` counts for both, `held` is what waits then,
-`letting_go` how a person lets it go. `answer` is decide for a person; `find`, `explain`, `status` and `drift_report`
-only look.
+`letting_go` how a person lets it go. `answer` is decide for a person, `retry` makes due again what was given up;
+`receive` takes stored deliveries in turn. `holder` is this process as others see it, `breaker` leaves a system alone
+whose calls fail; `find`, `explain`, `status`, `health` and `drift_report` only look.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from syncbroker.core.observe import Timing
 from syncbroker.core.plan import Plan, Reader
 from syncbroker.core.types import Micros
 from syncbroker.engine.fingerprints import Members, make_members
+from syncbroker.engine.holder import Holder
 from syncbroker.sdk.connector import Connector, ObjectSpec
 from syncbroker.sdk.http import Http
 from syncbroker.store.database import Store
+from syncbroker.store.retention import Keep
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,19 @@ def fresh_id() -> str:
     return str(uuid7())
 
 
+Tell = Callable[..., None]
+"""(event, field=value, ...): something was committed that a log or a metric wants to know. Never personal data."""
+
+
+def untold(_event: str, **_fields: object) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Everything the four steps need. `sources` is in reading order: an object before those that refer to it.
 
-    `now` and `new_id` are the only ways in which time and chance come in.
+    `now` and `new_id` are the only ways in which time and chance come in, `tell` the only one in which news go out.
     """
 
     store: Store
@@ -81,7 +92,10 @@ class Engine:
     now: Callable[[], Micros]
     shapes: dict[str, int] = field(default_factory=dict)
     clients: list[Http] = field(default_factory=list)
+    ending: list[Callable[[], None]] = field(default_factory=list)
     new_id: Callable[[], str] = fresh_id
+    tell: Tell = untold
+    keep: Keep = field(default_factory=Keep)
 
     @cached_property
     def guarded(self) -> bool:
@@ -89,10 +103,19 @@ class Engine:
         guards = [plan.entity.guard for plan in self.plans.values()]
         return any(one.guards_input or one.guards_output for one in guards)
 
+    @cached_property
+    def holder(self) -> Holder:
+        """What others see of this process in the store."""
+        return Holder(self.store)
+
     def close(self) -> None:
-        """Let go of the connections to the systems; the store is its opener's."""
+        """Let go of the leases, and of the connections to the systems; the store is its opener's."""
+        if "holder" in self.__dict__:
+            self.holder.close()
         for client in self.clients:
             client.close()
+        for end in self.ending:
+            end()
 
     def place(self, plan: Plan, line: int) -> str:
         return f"{plan.entity.file}:{line}"

@@ -6,20 +6,40 @@ Each step reads its work from the store, so that a cycle can be cut off anywhere
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncbroker.engine import Engine, Source, anew, decide, deliver, ingest, referrers, staging
+from syncbroker.core.types import Micros
+from syncbroker.engine import (
+    Engine,
+    Source,
+    anew,
+    breaker,
+    decide,
+    deliver,
+    ingest,
+    receive,
+    referrers,
+    staging,
+)
 from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
-from syncbroker.errors import StoreUnusable, SyncbrokerError
-from syncbroker.store import guards, queues, records, runs, waits
-from syncbroker.store.queues import LIVE
+from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError
+from syncbroker.store import guards, queues, records, runs, stops, waits
+from syncbroker.store.database import Tx
+from syncbroker.store.queues import LIVE, Waiting
+from syncbroker.store.runs import Run
 
 Watch = Callable[[str, str, int], None]
 """(step, what, how many more): for progress bars."""
+
+Reread = Callable[[Sequence[Waiting]], int]
+"""Has observations read again by id that could not be judged; how many were."""
+
+DERIVING = "derive"
+"""The lease of whoever derives what whole entities are owed."""
 
 ROUNDS = 50
 """How often a cycle goes from deciding to delivering before it leaves the rest to the next one."""
@@ -31,7 +51,10 @@ def unwatched(_step: str, _what: str, _count: int) -> None:
 
 @dataclass
 class Summary:
-    """What one cycle did. `failed`: system -> why it was left alone. `held`: object -> observations a guard holds."""
+    """What one cycle did. `failed`: system -> why it was left alone. `held`: object -> observations a guard holds.
+
+    `stopped`: systems that a person has paused.
+    """
 
     seen: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
@@ -39,6 +62,7 @@ class Summary:
     delivered: Delivered = field(default_factory=Delivered)
     failed: dict[str, str] = field(default_factory=dict)
     held: Counter[str] = field(default_factory=Counter)
+    stopped: set[str] = field(default_factory=set)
 
 
 def sync(engine: Engine, systems: Sequence[str] = (), watch: Watch = unwatched) -> Summary:
@@ -55,23 +79,34 @@ def _cycle(
     engine: Engine, systems: Sequence[str], read: Callable[..., Read], step: str, watch: Watch
 ) -> Summary:
     summary = Summary()
+    with engine.store.read() as tx:
+        summary.stopped.update(stops.stopped(tx))
     for source in engine.sources.values():
-        if (systems and source.system not in systems) or source.system in summary.failed:
+        left = source.system in summary.failed or source.system in summary.stopped
+        if left or (systems and source.system not in systems):
             continue
-        name = f"{source.system} {source.object}"
         try:
-            _take_up(engine, summary, source)
-            result = read(engine, source, partial(watch, step, name))
+            _read(engine, source, read, step, summary, watch)
         except StoreUnusable:
             raise
         except SyncbrokerError as error:
             summary.failed[source.system] = error.message
             watch("failed", source.system, 0)
-            continue
-        decide_run(engine, result, summary, watch)
-    _derive(engine, watch)
+    derive(engine, watch)
     settle(engine, summary, watch)
     return summary
+
+
+def _read(
+    engine: Engine, source: Source, read: Callable[..., Read], step: str, summary: Summary, watch: Watch
+) -> None:
+    """Read an object and decide what was read, unless another process is at it."""
+    with engine.holder.holding(ingest.lease(source)) as alone:
+        if not alone:
+            raise Retry(f"another process reads its {source.object} now", system=source.system)
+        _take_up(engine, summary, source)
+        result = read(engine, source, partial(watch, step, f"{source.system} {source.object}"))
+        decide_run(engine, result, summary, watch)
 
 
 def pull_source(engine: Engine, source: Source) -> Summary:
@@ -86,15 +121,26 @@ def sweep_source(engine: Engine, source: Source) -> Summary:
 
 def _read_source(engine: Engine, source: Source, read: Callable[..., Read]) -> Summary:
     summary = Summary()
-    _take_up(engine, summary, source)
-    decide_run(engine, read(engine, source), summary)
-    _derive(engine, unwatched)
+    _read(engine, source, read, "read", summary, unwatched)
+    derive(engine)
     return summary
 
 
-def _derive(engine: Engine, watch: Watch) -> None:
-    """What is owed for whole entities, where something outside their records changed; also what a dead process left."""
+def derive(engine: Engine, watch: Watch = unwatched) -> None:
+    """What is owed for whole entities, where something outside their records changed; also what a dead process left.
+
+    One process at a time does it, for all.
+    """
     referrers.catch_up(engine)
+    with engine.store.read() as tx:
+        wanted = runs.to_derive(tx)
+    if wanted:
+        with engine.holder.holding(DERIVING) as alone:
+            if alone:
+                _derive(engine, watch)
+
+
+def _derive(engine: Engine, watch: Watch) -> None:
     with engine.store.read() as tx:
         wanted = runs.to_derive(tx)
     for entity, mark in wanted.items():
@@ -163,72 +209,161 @@ def settle_writes(engine: Engine, record_ids: Sequence[str]) -> None:
     settle(engine, Summary())
 
 
-def decide_waiting(engine: Engine, summary: Summary, watch: Watch = unwatched) -> int:
-    """Decide every observation outside a reading that is due now. Returns how many were taken or read again."""
-    let_go = _decide_let_go(engine, summary)
+def decide_waiting(
+    engine: Engine, summary: Summary, watch: Watch = unwatched, reread: Reread | None = None
+) -> int:
+    """Decide every observation outside a reading that is due now. Returns how many were taken or read again.
+
+    What came by itself comes first, and between the chunks of everything else.
+    """
+    again = reread or partial(ingest.reread, engine)
+    taken = _decide_live(engine, summary, watch, again)
+    between = _Between(engine, summary, watch, again)
+    taken += _decide_let_go(engine, summary, between)
     with engine.store.read() as tx:  # looking costs less than a turn as the writer
         now = engine.now()
-        told, late = queues.is_due(tx, LIVE, now), queues.late_runs(tx, now)
-        alarm = waits.next_alarm(tx)
-    decided = decide.Decided()
-    if told:
-        decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
+        late, alarm = queues.late_runs(tx, now), waits.next_alarm(tx)
     if alarm is not None and alarm <= now:
         woken, kinds = anew.wake(engine)
-        decided.taken += woken
-        decided.kinds.update(kinds)
-    for run, stages in late.items():
-        part = decide.decide(engine, run, stages=stages)
-        decided.taken += part.taken
-        decided.kinds.update(part.kinds)
-        decided.again.extend(part.again)
+        taken += woken
+        summary.kinds.update(kinds)
+    for run, stages in _unattended(engine, late).items():
+        part = decide.decide(engine, run, between, stages=stages)
+        summary.kinds.update(part.kinds)
+        taken += part.taken + again(part.again)
+    return taken + between.taken
+
+
+def decide_live(engine: Engine, reread: Reread) -> int:
+    """Decide what came by itself and is due now; how many observations."""
+    return _decide_live(engine, Summary(), unwatched, reread)
+
+
+def _unattended(engine: Engine, late: Mapping[int, bool]) -> dict[int, bool]:
+    """Without the runs that whoever has read them is deciding just now."""
+    with engine.store.read() as tx:
+        found = [run for number in late if (run := runs.get(tx, number)) is not None]
+    names = {run.id: f"read:{run.system}:{run.object}" for run in found if late[run.id]}
+    busy = engine.holder.others_hold(set(names.values()))
+    return {run: stages for run, stages in late.items() if names.get(run) not in busy}
+
+
+def _decide_live(engine: Engine, summary: Summary, watch: Watch, reread: Reread) -> int:
+    with engine.store.read() as tx:
+        told = queues.is_due(tx, LIVE, engine.now())
+    if not told:
+        return 0
+    decided = decide.decide(engine, LIVE, partial(watch, "decide", "observations"))
     summary.kinds.update(decided.kinds)
-    return let_go + decided.taken + ingest.reread(engine, decided.again)
+    return decided.taken + reread(decided.again)
 
 
-def _decide_let_go(engine: Engine, summary: Summary) -> int:
-    """Runs that a person, or a later reading, has let go. How many."""
+class _Between:
+    """Called after each chunk of a long run: what came by itself meanwhile does not wait for the run's end."""
+
+    def __init__(self, engine: Engine, summary: Summary, watch: Watch, reread: Reread) -> None:
+        self._given = (engine, summary, watch, reread)
+        self.taken = 0
+
+    def __call__(self, _count: int) -> None:
+        self.taken += _decide_live(*self._given)
+
+
+def _decide_let_go(engine: Engine, summary: Summary, between: Callable[[int], None] = ingest.quiet) -> int:
+    """Runs that a person, or a later reading, has let go. How many were decided here."""
     with engine.store.read() as tx:
         waiting = runs.let_go(tx)
+    done = 0
     for run in waiting:
-        result = ingest.resumed(engine, run)
-        if result is not None:
-            decide_run(engine, result, summary)
-        else:
-            with engine.store.write() as tx:
-                guards.drop_all(tx, run.id)
-                runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
-    return len(waiting)
+        with engine.holder.holding(f"run:{run.id}") as alone:
+            if alone:
+                _decide_one_let_go(engine, run, summary, between)
+                done += 1
+    return done
+
+
+def _decide_one_let_go(engine: Engine, run: Run, summary: Summary, between: Callable[[int], None]) -> None:
+    with engine.store.read() as tx:
+        current = runs.get(tx, run.id)
+    if current is None or current.state != "released":  # another process was quicker
+        return
+    result = ingest.resumed(engine, current)
+    if result is not None:
+        decide_run(engine, result, summary, lambda _step, _what, count: between(count))
+        return
+    with engine.store.write() as tx:
+        guards.drop_all(tx, run.id)
+        runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
 
 
 @dataclass(frozen=True)
 class Due:
-    """Work whose time has come: (delivery, system) pairs, whether observations or records wait to be decided, systems
-    that are owed writes."""
+    """Work whose time has come: systems with deliveries, whether something waits to be decided, systems that are owed
+    writes, objects of which a dead process left a reading, and its kind."""
 
-    deliveries: list[tuple[int, str]]
+    told: list[str]
     observations: bool
-    systems: list[str]
+    owed: list[str]
+    abandoned: list[tuple[Source, str]]
 
 
-def due(engine: Engine, limit: int = 100, without: Sequence[str] = ()) -> Due:
-    """What there is to do now: at most `limit` deliveries, none of the systems `without`.
-
-    A system whose breaker is open is not asked for its writes.
-    """
+def due(engine: Engine) -> Due:
+    """What there is to do now. Nothing of a system that is paused, or whose breaker is open."""
     now = engine.now()
     with engine.store.read() as tx:
-        systems = [
+        stopped = stops.stopped(tx)
+        systems = [name for name in engine.mapping.systems if name not in stopped]
+        told = [
+            name
+            for name in systems
+            if queues.due_deliveries(tx, name, now, 1)
+            and runs.breaker(tx, breaker.reads(name)).open_until <= now
+        ]
+        gone = [name for name in queues.systems_with_deliveries(tx) if name not in engine.mapping.systems]
+        waiting = _to_decide(tx, now)
+        unfinished = [run for run in ingest.abandoned(tx) if run.system not in stopped]
+    return Due([*told, *gone], waiting, owed(engine), _left_behind(engine, unfinished))
+
+
+def owed(engine: Engine) -> list[str]:
+    """Systems to which something is to be written now, and may be."""
+    now = engine.now()
+    with engine.store.read() as tx:
+        stopped = stops.stopped(tx)
+        return [
             name
             for name in engine.mapping.systems
-            if (at := queues.next_due(tx, name)) is not None
+            if name not in stopped
+            and (at := queues.next_due(tx, name)) is not None
             and at <= now
             and runs.breaker(tx, name).open_until <= now
         ]
-        alarm = waits.next_alarm(tx)
-        waiting = queues.is_due(tx, LIVE, now) or (alarm is not None and alarm <= now)
-        waiting = waiting or bool(queues.late_runs(tx, now)) or bool(runs.let_go(tx))
-        return Due(queues.new_deliveries(tx, limit, without), waiting, systems)
+
+
+def _left_behind(engine: Engine, unfinished: Sequence[Run]) -> list[tuple[Source, str]]:
+    """Objects of which a reading is not finished, while nobody reads them, with the kind of that reading."""
+    mapped = {
+        run.id: engine.sources[key]
+        for run in unfinished
+        if (key := (run.system, run.object)) in engine.sources
+    }
+    if not mapped:
+        return []
+    busy = engine.holder.others_hold({ingest.lease(source) for source in mapped.values()})
+    with engine.store.read() as tx:  # one that ended just now had its lease as long as it went on
+        still = [run for run in ingest.abandoned(tx) if run.id in mapped]
+    left = [(mapped[run.id], "sweep" if run.kind == "sweep" else "pull") for run in still]
+    return [(source, kind) for source, kind in left if ingest.lease(source) not in busy]
+
+
+def _to_decide(tx: Tx, now: Micros) -> bool:
+    """Whether anything outside a reading waits to be decided or derived."""
+    if queues.is_due(tx, LIVE, now):
+        return True
+    alarm = waits.next_alarm(tx)
+    if alarm is not None and alarm <= now:
+        return True
+    return bool(queues.late_runs(tx, now) or runs.let_go(tx) or runs.to_derive(tx))
 
 
 def drain(
@@ -255,6 +390,15 @@ def _next_due(engine: Engine, summary: Summary) -> int | None:
     return min(times, default=None)
 
 
+def begin(engine: Engine) -> None:
+    """A process begins to work. What a dead one left is found by the clock; what it was about to write is in doubt."""
+    if engine.store.single:
+        with engine.store.write() as tx:
+            queues.expire_claims(tx, engine.mapping.systems)
+    ingest.recover(engine)
+    _use_mapping(engine)
+
+
 def recover(engine: Engine) -> Summary:
     """What a dead process left: staged runs, deliveries, pushes in doubt."""
     summary = Summary()
@@ -262,8 +406,20 @@ def recover(engine: Engine) -> Summary:
         with engine.store.write() as tx:
             queues.expire_claims(tx, engine.mapping.systems)
     _take_up(engine, summary)
+    for source in engine.sources.values():
+        take_up(engine, source, summary)
     receive_all(engine)
     return summary
+
+
+def take_up(engine: Engine, source: Source, summary: Summary) -> None:
+    """What a dead process left of a reading, unless another process reads the object now."""
+    with engine.store.read() as tx:
+        left = any((run.system, run.object) == (source.system, source.object) for run in ingest.abandoned(tx))
+    if left:
+        with engine.holder.holding(ingest.lease(source)) as alone:
+            if alone:
+                _take_up(engine, summary, source)
 
 
 def _take_up(engine: Engine, summary: Summary, source: Source | None = None) -> None:
@@ -282,12 +438,12 @@ def _take_up(engine: Engine, summary: Summary, source: Source | None = None) -> 
 def receive_all(engine: Engine, limit: int = 1000) -> int:
     """Every stored delivery that nobody has dealt with. Those of a system that cannot be reached stay as they are."""
     with engine.store.read() as tx:
-        waiting = queues.new_deliveries(tx, limit)
+        waiting = queues.new_deliveries(tx, limit, list(stops.stopped(tx)), engine.now())
     staged, failed = 0, set[str]()
     for number, system in waiting:
         if system not in failed:
             try:
-                staged += ingest.receive(engine, number)
+                staged += receive.receive_one(engine, number, system)
             except StoreUnusable:
                 raise
             except SyncbrokerError:
@@ -297,7 +453,11 @@ def receive_all(engine: Engine, limit: int = 1000) -> int:
 
 def activate(engine: Engine) -> None:
     """Make the mapping the active one; when it changed, everything owed is derived again under it."""
+    _use_mapping(engine)
+    derive(engine)
+
+
+def _use_mapping(engine: Engine) -> None:
     with engine.store.write() as tx:
         if runs.use_mapping(tx, engine.mapping.version, engine.now(), engine.mapping.entities):
             runs.want_derived(tx, engine.plans)
-    _derive(engine, unwatched)

@@ -60,6 +60,7 @@ def decide(
     """Every observation of a run that is due. `stages`: the run is still to be finished, with its output guards."""
     total = Decided()
     while True:
+        engine.holder.check()
         part = decide_chunk(engine, run, stages=stages)
         total.add(part)
         progress(part.taken)
@@ -107,7 +108,8 @@ def _decide_alone(engine: Engine, run: int, numbers: Sequence[int], *, stages: b
             part = _decide_rows(engine, tx, run, rows, stages=stages)
         total.add(part)
 
-    total.taken += isolating.isolate(engine, numbers, decide)
+    struck = isolating.isolate(engine, numbers, decide)
+    total.taken += struck
     return total
 
 

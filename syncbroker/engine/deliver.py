@@ -21,28 +21,24 @@ from syncbroker.core import fanout, observe
 from syncbroker.core.plan import Reader
 from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
-from syncbroker.engine import Engine, doubt, held, ingest, settle, sharing
+from syncbroker.engine import Engine, breaker, doubt, held, ingest, settle, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.settle import Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
-from syncbroker.store import queues, records, runs
+from syncbroker.store import queues, records, stops
 from syncbroker.store.database import unhindered
 from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
-from syncbroker.store.runs import Breaker
 
 CLAIM = 100
 """Pushes claimed per transaction."""
 
-LEASE: Micros = 120_000_000
-"""How long a claimed push belongs to its worker before others must take its outcome for unknown."""
+LEASE: Micros = 20_000_000
+"""After so long a claimed push is looked at: when its worker is not alive any more, its outcome is unknown."""
 
 RETRY: Micros = 10_000_000
 """How long a push waits after a call that did not take place."""
-
-BREAKER_AFTER = 5
-BREAKER_PAUSE: Micros = 30_000_000
 
 
 @dataclass
@@ -62,20 +58,37 @@ class Delivered:
 
 
 def deliver(engine: Engine, system: str, progress: Callable[[int], None] = ingest.quiet) -> Delivered:
-    """Everything that is due for one system now. A failing system stops here, and only here."""
-    total, delay = Delivered(), 0.0
+    """Everything that is due for one system now, unless others are at it. A failing system stops here, and only
+    here."""
+    total = Delivered()
     with engine.store.read() as tx:
-        breaker = runs.breaker(tx, system)
-        due = queues.next_due(tx, system)
+        stopped, due = stops.is_stopped(tx, system), queues.next_due(tx, system)
+    if stopped or due is None or due > engine.now():
+        return total
+    with engine.holder.holding(*slots(engine, system)) as slot:
+        if slot:
+            _deliver(engine, system, total, progress, first=slot.endswith(":0"))
+    return total
+
+
+def slots(engine: Engine, system: str) -> list[str]:
+    """The leases of which one is needed to write to a system."""
+    rules = engine.mapping.systems.get(system)
+    return [f"write:{system}:{n}" for n in range(rules.concurrency if rules is not None else 1)]
+
+
+def _deliver(
+    engine: Engine, system: str, total: Delivered, progress: Callable[[int], None], *, first: bool
+) -> None:
+    """`first`: of all that write to the system now, the one that settles what is open, too."""
     begun = engine.now()
-    if breaker.open_until > begun:
-        total.failed[system] = breaker.message
-        return total
-    if due is None or due > begun:
-        return total
+    if why := breaker.closed(engine, system):
+        total.failed[system] = why
+        return
+    failure: SyncbrokerError | None = None
     try:
-        while True:
-            part = deliver_some(engine, system, begun)
+        while not engine.holder.halted.is_set():
+            part = deliver_some(engine, system, begun, settles=first)
             total.add(part)
             progress(sum(part.written.values()))
             if not part.moved:
@@ -83,45 +96,51 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
     except StoreUnusable:
         raise
     except SyncbrokerError as error:
-        total.failed[system] = error.message
-        delay = error.delay if isinstance(error, Retry) else BREAKER_PAUSE / 1_000_000
-    if system in total.failed:
-        many = breaker.failures + 1
-        pause = max(BREAKER_PAUSE if many >= BREAKER_AFTER else 0, int(delay * 1_000_000))
-        message = total.failed[system]
-        _breaker(engine, system, Breaker(failures=many, open_until=engine.now() + pause, message=message))
-    elif breaker.failures and total.calls:
-        _breaker(engine, system, Breaker())
-    return total
+        failure = error
+    if failure is None and system in total.failed:  # a write without an answer; nothing was raised
+        failure = Retry(total.failed[system], system=system)
+    if failure is not None:
+        total.failed[system] = failure.message
+        breaker.failed(engine, system, failure)
+    elif total.calls:
+        breaker.worked(engine, system)
 
 
-def _breaker(engine: Engine, system: str, value: Breaker) -> None:
-    with engine.store.write() as tx:
-        runs.set_breaker(tx, system, value)
-
-
-def deliver_some(engine: Engine, system: str, begun: Micros) -> Delivered:
+def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = True) -> Delivered:
     """One round: settle what is open, then claim and write one batch of each operation.
 
     What became due only after `begun` was handed back meanwhile: what was seen there is to be decided first.
     """
     done = Delivered()
-    done.moved, made = doubt.settle_open(engine, system)
-    done.written.update(made)
+    if settles:
+        done.moved, made = doubt.settle_open(engine, system)
+        done.written.update(made)
     claims = claim(engine, system, begun)
     done.moved += len(claims)
-    batches = _batches(claims)
-    for n, batch in enumerate(batches, 1):
+    with engine.holder.handling([one.write.key for one in claims]):
+        _write_all(engine, _batches(claims), done)
+    return done
+
+
+def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
+    for n, batch in enumerate(batches):
+        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
+            settle.give_back(engine, [one for later in batches[n:] for one in later], 0)
+            return
         try:
             sure = recheck(engine, batch)
             if sure:
                 done.add(write(engine, sure))
         except SyncbrokerError:
-            left = [one for later in batches[n:] for one in later]
+            left = [one for later in batches[n + 1 :] for one in later]
             if left:
                 settle.give_back(engine, left, RETRY)
             raise
-    return done
+
+
+def _paused(engine: Engine, system: str) -> bool:
+    with engine.store.read() as tx:
+        return stops.is_stopped(tx, system)
 
 
 # --------------------------------------------------------------------------------------------------- claim
@@ -131,7 +150,10 @@ def deliver_some(engine: Engine, system: str, begun: Micros) -> Delivered:
 def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> list[Claim]:
     """Take pushes that were due by `until` and note what will be sent, before any call. What is no longer owed is
     withdrawn. Those whose record somebody is deciding just now are left for the next time."""
+    holder = engine.holder.announce()
     with engine.store.write() as tx:
+        if stops.is_stopped(tx, system):
+            return []
         tx.serialise(sharing.DECIDE, shared=True)
         rows = queues.outbox_due(tx, system, ["due"], until, limit)
         if rows and engine.guarded:
@@ -146,7 +168,7 @@ def claim(engine: Engine, system: str, until: Micros, limit: int = CLAIM) -> lis
         rows = [row for row in rows if row.link not in homes or homes[row.link][1] in free | {None}]
         rows = _looked_at(ws, rows, homes)
         externals = _externals(ws, system, rows)
-        claims = [one for row in rows if (one := _claim(ws, row, externals)) is not None]
+        claims = [one for row in rows if (one := _claim(ws, row, externals, holder)) is not None]
         finish(ws)
         return claims
 
@@ -171,7 +193,7 @@ def _looked_at(
     ]
 
 
-def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
+def _claim(ws: Workspace, row: Row, externals: dict[str, str], holder: str) -> Claim | None:
     record_id = ws.home.get(row.link)
     plan = ws.engine.plans.get(ws.records[record_id].entity) if record_id is not None else None
     reader = plan.readers.get(row.system) if plan is not None else None
@@ -208,7 +230,8 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str]) -> Claim | None:
     based_on = link.order if source.spec.stamp is not None else link.seen
     golden = ws.records[record_id].golden
     owed_by = {name: golden[name].decision for name in values if name in golden}
-    push = replace(queues.anew(row), values=values, decisions=owed_by, key=key, based_on=based_on)
+    begun = replace(queues.anew(row), key=key, holder=holder)
+    push = replace(begun, values=values, decisions=owed_by, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
     claimed = replace(row, state="claimed", due=ws.now + LEASE, push=push, error=None)
@@ -320,6 +343,16 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
     by_key = {receipt.key: receipt for receipt in receipts}
     pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
     done.written[source.system, op] += settle.receipts(engine, source, pairs, begun)
+    for one, receipt in pairs:
+        engine.tell(
+            "written",
+            system=source.system,
+            object=source.object,
+            link=one.row.link,
+            op=op,
+            answer=receipt.status,
+            trace=queues.trace_of(one.row),
+        )
     return done
 
 

@@ -37,8 +37,8 @@ def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, st
     Returns how many moved, and how many writes jobs turned out to have made, by (system, operation).
     """
     with engine.store.write() as tx:
-        rows = queues.outbox_due(tx, system, ["pending", "unknown", "claimed"], engine.now(), 100)
-        claims = _reclaim(engine, tx, rows)
+        rows = queues.outbox_due(tx, system, ["pending", "unknown"], engine.now(), 100)
+        claims = _reclaim(engine, tx, rows + _abandoned(engine, tx, system))
     moved, made = 0, Counter[tuple[str, str]]()
     jobs: dict[tuple[str, str], list[Claim]] = {}
     doubts: dict[tuple[str, str], list[Claim]] = {}
@@ -57,6 +57,13 @@ def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, st
     for (_, op), batch in doubts.items():
         moved += _settle_creates(engine, batch) if op == "create" else _settle_changes(engine, batch)
     return moved, made
+
+
+def _abandoned(engine: Engine, tx: Tx, system: str) -> list[Row]:
+    """Claimed pushes whose worker is gone."""
+    rows = queues.outbox_due(tx, system, ["claimed"], engine.now(), 100)
+    gone = engine.holder.abandoned([(row.push.holder, row.push.key) for row in rows]) if rows else ()
+    return [row for row in rows if row.push.key in gone]
 
 
 def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:

@@ -16,6 +16,7 @@ from syncbroker.core.state import FieldState, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.store.decisions import Decision, Outcome
 from syncbroker.store.packing import frozen
+from syncbroker.store.queues import run_trace
 from syncbroker.store.receipts import Kept
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,6 +69,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     via: str = ""
     event: str = ""
     seen: datetime | None = None
+    trace: str = ""  # of the delivery or run that caused it, as the log has it
     review: int = 0
 
 
@@ -161,6 +163,7 @@ def step(decision: Decision, outcome: Outcome) -> Step:
         via=cause.via if cause else "",
         event=cause.event if cause else "",
         seen=moment(cause.at) if cause else None,
+        trace=(cause.trace if cause else "") or run_trace(decision.run),
         review=outcome.review,
     )
 

@@ -17,11 +17,11 @@ import orjson
 from msgspec.structs import replace
 
 from syncbroker.core.types import Event, Item, Micros
-from syncbroker.engine import Engine, Source, held, intake, staging
+from syncbroker.engine import Engine, Source, held, intake, silent, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
-from syncbroker.errors import BadDelivery, Refused, StoreUnusable, SyncbrokerError, Unavailable
+from syncbroker.errors import BadDelivery, Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
-from syncbroker.store import queues, runs, tables
+from syncbroker.store import queues, runs, stops, tables
 from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import Sighting, Stored, Waiting
@@ -30,8 +30,9 @@ from syncbroker.store.runs import Cursor, Held, Run
 Progress = Callable[[int], None]
 
 
-RUN_LIFE: Micros = 6 * 3600 * 1_000_000
-"""Longer than any process reads and decides one object."""
+def lease(source: Source) -> str:
+    """Whoever reads an object holds this, so that a reading without it is one that a dead process left."""
+    return f"read:{source.system}:{source.object}"
 
 
 def quiet(_count: int) -> None:
@@ -127,10 +128,13 @@ def stage_pages(
     last = None
     begun = began or engine.now()
     for page in pages:
+        engine.holder.check(lease(source))
         ended = engine.now()
         ids = [item.id for item in page.items]
         marks = fingerprints(source, page.items)
         with engine.store.read() as tx:
+            if stops.is_stopped(tx, source.system):
+                raise Retry("the system was paused while it was read", system=source.system)
             stored = sweeping.probe(tx, source.system, source.object, ids, source.spec.sorted_scan)
         changed = [
             sighting(source, item, begun, ended, via, mark=mark)
@@ -206,7 +210,12 @@ def release(engine: Engine, result: Read) -> None:
         whole=result.whole,
         sweep=result.sweep,
     )
-    number, goes = intake.gate(engine, result.source, result.run, counts, reading)
+    try:
+        engine.holder.check(lease(source := result.source))
+    except Retry:
+        abandon(engine, result)
+        raise
+    number, goes = intake.gate(engine, source, result.run, counts, reading)
     result.held = not goes
     if goes and number != result.run:
         with engine.store.read() as tx:
@@ -247,13 +256,15 @@ def finish(engine: Engine, result: Read, kinds: dict[str, int]) -> None:
     closing = staging.look(engine, result.run)
     with engine.store.write() as tx:
         if result.reads:
-            _move_cursor(engine, tx, result)
+            _move_cursor(engine, tx, result, kinds)
         staging.close(engine, tx, closing, {"seen": result.seen, "changed": result.changed, **kinds})
 
 
-def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
+def _move_cursor(engine: Engine, tx: Tx, result: Read, kinds: dict[str, int]) -> None:
     now, source = engine.now(), result.source
     at = runs.cursor(tx, source.system, source.object)
+    if not result.first:
+        silent.note(tx, source, at, kinds, now)
     opens = result.whole and at.first_read is None
     after = Cursor(
         cursor=result.cursor,
@@ -271,35 +282,63 @@ def _move_cursor(engine: Engine, tx: Tx, result: Read) -> None:
 # ------------------------------------------------------------------------------------------------ webhooks
 
 
-def receive(engine: Engine, number: int) -> int:
-    """One stored delivery -> reads by id -> staged observations; how many. A repeated call finds nothing to do."""
+def receive(engine: Engine, *numbers: int) -> int:
+    """Stored deliveries of one system -> reads by id -> staged observations; how many. A repeated call finds nothing
+    to do.
+
+    Several at once cost one transaction, and one read for each record, however many of them name it. Where a delivery
+    says that an external id changed or that records became one, each has its turn alone: there the order counts.
+    """
     with engine.store.read() as tx:
-        stored = queues.delivery(tx, number)
-    if stored is None:
+        found = [one for number in numbers if (one := queues.delivery(tx, number)) is not None]
+    told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
+    every = [event for _, events in told for event in events]
+    if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
+        return sum(receive(engine, one.id) for one, _ in told)
+    if not told:
         return 0
-    connector = engine.connectors.get(stored.system)
-    if connector is None:
-        _close(engine, number, "rejected", "the system is no longer in the mapping")
-        return 0
-    try:
-        events = connector.events(_delivery(stored))
-    except BadDelivery as error:
-        _close(engine, number, "rejected", error.message)
-        return 0
+    system = told[0][0].system
     staged: list[tuple[Source, list[Sighting]]] = []
-    for object_ in dict.fromkeys(event.object for event in events):
-        source = engine.sources.get((stored.system, object_))
+    for object_ in dict.fromkeys(event.object for event in every):
+        source = engine.sources.get((system, object_))
         if source is not None:
-            staged.append((source, _of_events(engine, source, [e for e in events if e.object == object_])))
+            seen = _of_events(engine, source, [e for e in every if e.object == object_])
+            staged.append((source, _traced(seen, told)))
     with engine.store.write() as tx:
-        if queues.delivery(tx, number) is None:  # another worker was quicker
+        mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
+        if not mine:  # another worker was quicker
             return 0
         for source, sightings in staged:
             intake.admit(engine, tx, source, sightings)
-        unmapped = sum((stored.system, event.object) not in engine.sources for event in events)
-        runs.count(tx, {("unmapped_event", stored.system, ""): unmapped})
-        queues.close_delivery(tx, number, "done")
+        strange = [e for _, events in mine for e in events if (system, e.object) not in engine.sources]
+        known = engine.connectors[system].objects
+        unmapped = sum(event.object in known for event in strange)
+        runs.count(tx, {("unmapped_event", system, ""): unmapped})
+        runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
+        for one, _ in mine:
+            queues.close_delivery(tx, one.id, "done")
+    for one, events in mine:
+        engine.tell("received", system=system, delivery=one.id, count=len(events), trace=one.trace)
     return sum(len(sightings) for _, sightings in staged)
+
+
+def _traced(found: Sequence[Sighting], told: Sequence[tuple[Stored, Sequence[Event]]]) -> list[Sighting]:
+    """Each with the trace of the last delivery that named its record."""
+    of = {id_: one.trace for one, events in told for e in events for id_ in (e.id, e.new_id) if id_}
+    return [replace(one, trace=of.get(one.id, "")) for one in found]
+
+
+def _events(engine: Engine, stored: Stored) -> list[Event] | None:
+    """What a delivery tells; one that tells nothing that can be read is closed, and None."""
+    connector = engine.connectors.get(stored.system)
+    if connector is None:
+        _close(engine, stored.id, "rejected", "the system is no longer in the mapping")
+        return None
+    try:
+        return list(connector.events(_delivery(stored)))
+    except BadDelivery as error:
+        _close(engine, stored.id, "rejected", error.message)
+        return None
 
 
 def _delivery(stored: Stored) -> Delivery:
@@ -359,8 +398,12 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
         by_source.setdefault((row.system, row.object), []).append(row)
     for key, rows in by_source.items():
         source = engine.sources[key]
+        with engine.store.read() as tx:
+            if stops.is_stopped(tx, source.system):
+                continue
         try:
-            found = read_now(engine, source, list(dict.fromkeys(row.sighting.id for row in rows)), "read")
+            asked = {row.sighting.id: row.sighting.trace for row in rows}
+            found = read_now(engine, source, list(asked), "read")
         except StoreUnusable:
             raise
         except SyncbrokerError:
@@ -368,7 +411,8 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
                 runs.count(tx, {("reread_failed", *key): len(rows)})
             continue
         with engine.store.write() as tx:
-            queues.stage(tx, queues.LIVE, *key, found)
+            traced = [replace(one, trace=asked.get(one.id, "")) for one in found]
+            queues.stage(tx, queues.LIVE, *key, traced)
             for row in rows:
                 queues.amend(tx, row.number, replace(row.sighting, second=True), 1)
         done += len(found)
@@ -378,21 +422,32 @@ def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:
 _READINGS = ("pull", "sweep", "live")
 
 
+def abandoned(tx: Tx) -> list[Run]:
+    """Readings that are not finished, but for those that a person has let go: these have their own way."""
+    return [
+        run
+        for run in runs.unfinished(tx)
+        if run.kind in _READINGS and (run.state == "reading" or run.held is None)
+    ]
+
+
 def recover(engine: Engine, only: Source | None = None) -> list[Read]:
     """Runs (of one object) that a dead process left: half-read ones are dropped and read anew, released ones decided.
 
-    Where several processes may work, a run counts as left behind after `RUN_LIFE`.
+    The caller holds the lease of the object. Without an object: of what the mapping no longer reads.
     """
-    abandoned = engine.now() - (0 if engine.store.single else RUN_LIFE)
     left = []
     with engine.store.read() as tx:
-        found = [r for r in runs.unfinished(tx) if r.kind in _READINGS and r.started <= abandoned]
+        found = abandoned(tx)
     for run in found:
         source = engine.sources.get((run.system, run.object))
-        if only is not None and source is not only:
+        if source is not only:
             continue
         if source is None or run.state == "reading":
             with engine.store.write() as tx:
+                now = runs.locked(tx, run.id)
+                if now is None or now.state != run.state:
+                    continue
                 tx.run(tables.inbox.delete().where(tables.inbox.c.run == run.id))
                 runs.move(tx, run.id, "failed", run.counts, ended=engine.now())
             continue

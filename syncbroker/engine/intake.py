@@ -15,6 +15,7 @@ from syncbroker.core.guards import Tally
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, Source, held, measure
 from syncbroker.engine.measure import CHUNK, Measured, Scale
+from syncbroker.errors import Retry
 from syncbroker.store import decisions, queues, runs
 from syncbroker.store import guards as stored
 from syncbroker.store.database import Tx
@@ -31,6 +32,9 @@ def gate(
     """
     with engine.store.write() as tx:
         _alone(tx, source)
+        reader = runs.locked(tx, number)
+        if reader is None or reader.state != "reading":
+            raise Retry("another process has taken this reading over", system=source.system)
         waiting = held.readings(tx, source)
         if waiting is None and not _can_trip(tx, source, counts["changed"]):
             runs.move(tx, number, "released", counts)

@@ -34,7 +34,8 @@ class Case:
 
     @cached_property
     def cause(self) -> Cause:
-        return Cause(self.sighting.via, self.sighting.event, self.sighting.ended)
+        s = self.sighting
+        return Cause(s.via, s.event, s.ended, s.trace)
 
     def look(self, names: Iterable[str] | None = None) -> Look:
         """What it shows (of these fields) as `core.observe` wants it."""

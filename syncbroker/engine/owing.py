@@ -95,10 +95,16 @@ def _update(ws: Workspace, link: LinkState, owed: dict[str, Value] | None, row: 
             ws.close(row.push.review, "the value changed")
             still = {}
     elif row is not None and row.state in ("due", "staged"):
+        trace = ws.traces.get(ws.home[link.n], row.push.trace)
+        if trace != row.push.trace:
+            ws.outbox[link.n] = msgspec.structs.replace(
+                row, push=msgspec.structs.replace(row.push, trace=trace)
+            )
         return
     made = _made(ws, link, "update")
     if row is not None and still:  # what was refused stays so, and keeps nothing else back
-        made = msgspec.structs.replace(made, push=queues.Push(refused=still, review=row.push.review))
+        kept = msgspec.structs.replace(made.push, refused=still, review=row.push.review)
+        made = msgspec.structs.replace(made, push=kept)
     ws.outbox[link.n] = made
 
 
@@ -158,7 +164,7 @@ def row(ws: Workspace, n: int, system: str, object_: str, op: queues.Op) -> Row:
         due=0,
         attempts=0,
         run=ws.run,
-        push=queues.Push(),
+        push=queues.Push(since=ws.now, trace=ws.traces.get(ws.home.get(n, ""), "")),
     )
 
 

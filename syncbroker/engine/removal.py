@@ -155,7 +155,7 @@ def deletion(ws: Workspace, link: LinkState) -> queues.Row:
         due=0,
         attempts=0,
         run=ws.run,
-        push=queues.Push(),
+        push=queues.Push(since=ws.now, trace=ws.traces.get(ws.home.get(link.n, ""), "")),
     )
 
 

@@ -78,7 +78,8 @@ def hand_back(engine: Engine, source: Source, moved: Sequence[tuple[Claim, Sight
         unread = {one.row.link for one, sighting in moved if sighting is None}
         for one in ours(ws, batch):
             release(ws, one, due=ws.now + (1_000_000 if one.row.link in unread else 0))
-        queues.stage(tx, queues.LIVE, source.system, source.object, [s for _, s in moved if s is not None])
+        seen = [replace(s, trace=one.row.push.trace) for one, s in moved if s is not None]
+        queues.stage(tx, queues.LIVE, source.system, source.object, seen)
         ws.count("rechecked_away", source.system, source.object, len(moved))
         closed(ws, batch)
 
@@ -162,7 +163,7 @@ def exists(ws: Workspace, one: Claim, found: Sequence[Sighting], *, doubtful: bo
     why = "found by its match keys before it was created"
     ws.add(
         one.record_id,
-        Outcome(kind="linked", system=source.system, link=link.n, why=why, cause=Cause("write", at=ws.now)),
+        Outcome(kind="linked", system=source.system, link=link.n, why=why, cause=_cause(ws, one)),
     )
     if doubtful:
         keep(ws, one, "found", values={}, external_id=seen.id)
@@ -280,7 +281,8 @@ def confirmed(
     key = (one.source.system, one.source.object, str(external_id))
     ws.stale_fingerprints.add(key)
     if shown is not None:
-        case = Case(one.source, one.plan, one.reader, replace(shown, begun=link.seen), seen)
+        shown = replace(shown, begun=link.seen, trace=one.row.push.trace)
+        case = Case(one.source, one.plan, one.reader, shown, seen)
         look = case.look(name for name in seen if name not in written)
         result = observe.observe(link, look, one.source.timing)
         ws.put_link(result.link, one.record_id, entity)
@@ -322,7 +324,7 @@ def removed(ws: Workspace, one: Claim, *, message: str = "") -> None:
     why = "the deletion was propagated"
     ws.add(
         one.record_id,
-        Outcome(kind="deleted", system=link.system, link=link.n, why=why, cause=Cause("write", at=ws.now)),
+        Outcome(kind="deleted", system=link.system, link=link.n, why=why, cause=_cause(ws, one)),
     )
 
 
@@ -340,7 +342,7 @@ def refuse(ws: Workspace, one: Claim, message: str) -> None:
         body={"op": one.write.op, "values": values, "message": message},
     )
     why = f"{one.source.system} refused the {one.write.op}: {message}"
-    cause = Cause("write", at=ws.now)
+    cause = _cause(ws, one)
     ws.add(
         one.record_id,
         Outcome(
@@ -385,6 +387,10 @@ def _doubtful(ws: Workspace, one: Claim, message: str) -> None:
 
 
 # -------------------------------------------------------------------------------------------- shared
+
+
+def _cause(ws: Workspace, one: Claim) -> Cause:
+    return Cause("write", at=ws.now, trace=one.row.push.trace)
 
 
 def opened(engine: Engine, tx: Tx, batch: Sequence[Claim]) -> Workspace:

@@ -13,11 +13,12 @@ import msgspec
 from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine
+from syncbroker.engine import Engine, silent
 from syncbroker.engine.explain import standing
+from syncbroker.engine.health import Fare, fares, health
 from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.reading import refresh
-from syncbroker.store import decisions, drift, guards, queues, records, runs, tables, waits
+from syncbroker.store import decisions, drift, guards, hearing, queues, records, runs, tables, waits
 from syncbroker.store.database import Tx
 
 COUNTED = {
@@ -39,9 +40,11 @@ COUNTED = {
     "superseded": "older values that their own system had replaced before they were seen",
     "tombstoned": "observations of records that were deleted or detached on purpose",
     "too_many_missing": "sweeps that missed so many records that no deletion was believed",
+    "unknown_event": "webhook events of a type, or about an object, that the connector does not know",
     "unknown_outcome": "writes without an answer; each was settled by reading",
     "unmapped": "observations of objects that the mapping no longer reads",
     "unmapped_event": "webhook events about objects that the mapping does not read",
+    "untold_edit": "edits that a reading found, while no webhook had come since the reading before",
     "withdrawn": "writes that were no longer owed when their turn came",
 }
 """What the counters mean. A counter without a line here is shown by its own name."""
@@ -76,8 +79,18 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class WebhookStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`heard`: the last delivery, None when there never was one. `silent_since`: since when edits are found that no
+    webhook tells of; `untold` of them."""
+
+    heard: datetime | None
+    silent_since: datetime | None
+    untold: int
+
+
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`connector` is "" for a system that the mapping no longer has. `pushes` by their state."""
+    """`connector` is "" for a system that the mapping no longer has. `pushes` by their state. `webhooks`: None for a
+    vendor that tells of no changes."""
 
     name: str
     connector: str
@@ -85,6 +98,7 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     pushes: dict[str, int]
     next_push: datetime | None
     breaker: BreakerStatus | None
+    webhooks: WebhookStatus | None
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +149,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     store: str
     mapping: str
+    fares: list[Fare]
     records: dict[str, int]
     systems: list[SystemStatus]
     decisions: dict[str, int]
@@ -162,12 +177,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(engine: Engine) -> Status:
-    now = engine.now()
+    now, lines = engine.now(), fares(health(engine))
     with engine.store.read() as tx:
         return Status(
             at=moment(now) or EPOCH,
             store=engine.store.where,
             mapping=engine.mapping.version,
+            fares=lines,
             records=runs.record_counts(tx),
             systems=_systems(engine, tx, now),
             decisions=decisions.counts(tx),
@@ -200,6 +216,8 @@ def status(engine: Engine) -> Status:
 def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemStatus]:
     links, pushes = runs.link_counts(tx), queues.outbox_counts(tx)
     known = dict.fromkeys(engine.mapping.systems)
+    heard, quiet = hearing.heard(tx), silent.silent(tx, now)
+    telling = {source.system for source in engine.sources.values() if source.spec.events}
     known.update(dict.fromkeys(sorted({system for system, _, _ in links} | {system for system, _ in pushes})))
     found = []
     for name in known:
@@ -214,6 +232,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemStatus]:
                 pushes={state: count for (system, state), count in sorted(pushes.items()) if system == name},
                 next_push=moment(queues.next_due(tx, name)),
                 breaker=_breaker(runs.breaker(tx, name), now),
+                webhooks=_webhooks(heard.get(name), quiet.get(name)) if name in telling else None,
             )
         )
     return found
@@ -238,6 +257,14 @@ def _breaker(at: runs.Breaker, now: Micros) -> BreakerStatus | None:
         open_until=moment(at.open_until),
         is_open=at.open_until > now,
         message=at.message,
+    )
+
+
+def _webhooks(heard: Micros | None, quiet: silent.Silence | None) -> WebhookStatus:
+    return WebhookStatus(
+        heard=moment(heard),
+        silent_since=moment(quiet.since) if quiet else None,
+        untold=quiet.edits if quiet else 0,
     )
 
 

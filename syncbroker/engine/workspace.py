@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -83,6 +83,7 @@ class Workspace:
         self.held: set[int] = set()  # runs held with pushes that this transaction added
         self.edited: set[int] = set()  # links on which somebody edited what they had held
         self.decided: dict[str, int] = {}  # record -> its decision of this transaction, once written
+        self.traces: dict[str, str] = {}  # record -> what follows the delivery that changed it
         self.collisions: list[Collision] = []
         self.kept_apart: set[tuple[str, str]] = set()  # pairs that a person just said are different
         self.merged: list[tuple[str, str, merges.Before]] = []  # survivor, absorbed, what was before
@@ -280,6 +281,8 @@ class Workspace:
 
     def add(self, record_id: str, outcome: Outcome) -> None:
         self.outcomes.setdefault(record_id, []).append(outcome)
+        if outcome.cause is not None and outcome.cause.trace:
+            self.traces[record_id] = outcome.cause.trace
         self.touch(record_id)
 
     def count(self, what: str, system: str, object_: str, by: int = 1) -> None:
@@ -442,7 +445,23 @@ class Workspace:
         waits.set_alarms(self.tx, self.alarms)
         receipts.append(self.tx, self.receipts)
         self._write_merges()
+        self.tx.after.append(partial(self._tell, kinds))
         return kinds
+
+    def _tell(self, kinds: dict[str, int]) -> None:
+        """What was decided and found, once it is committed: a line for each delivery, one for all the rest."""
+        of = {trace: Counter[str]() for trace in self.traces.values()}
+        rest = Counter(kinds)
+        for record_id, trace in self.traces.items():
+            told = Counter(outcome.kind for outcome in self.outcomes[record_id])
+            of[trace].update(told)
+            rest.subtract(told)
+        of[queues.run_trace(self.run)] = +rest
+        for trace, counted in of.items():
+            if counted:
+                self.engine.tell("decided", trace=trace, run=self.run, kinds=dict(counted))
+        for (system, cause), count in Counter((one.system, one.cause) for one in self.findings).items():
+            self.engine.tell("drift", system=system, cause=cause, count=count, run=self.run)
 
     def _write_merges(self) -> None:
         for survivor, absorbed, before in self.merged:

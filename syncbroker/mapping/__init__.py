@@ -19,7 +19,7 @@ from syncbroker.mapping.findings import Findings
 from syncbroker.mapping.load import Document, read_folder
 from syncbroker.mapping.schema import shape
 from syncbroker.mapping.variables import Variables, check_against, check_url, warn_of_secrets
-from syncbroker.mapping.written import NOTHING, WrittenSystem, entity_of, systems_of
+from syncbroker.mapping.written import NOTHING, WrittenSystem, entity_of, linked_objects, systems_of
 
 __all__ = ["load_mapping"]
 
@@ -54,8 +54,7 @@ def load_mapping(
     check_entities(entities, names, objects, findings)
     built = {}
     if systems is not None and read.systems is not None:
-        used = {name for entity in entities for name in entity.linked}
-        check_systems(systems, used, connectors, read.systems.file, findings)
+        check_systems(systems, linked_objects(entities), connectors, read.systems.file, findings)
         built = _build_systems(systems, environment, connectors, read.systems.file, findings)
     if findings.errors:
         raise BadMapping(sorted(set(findings.errors)))

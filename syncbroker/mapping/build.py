@@ -51,19 +51,28 @@ def build_system(
     system: WrittenSystem, credentials: dict[str, str], options: dict[str, Any], url: str
 ) -> rules.SystemRules:
     """One system, with its variables already filled in."""
-    limits, pull, sweep = (system.node.get(key) for key in ("limits", "pull", "sweep"))
+    limits, objects, lag = (system.node.get(key) for key in ("limits", "objects", "max_lag"))
+    own = _reading(system.node, system.node)
     calls = limits.get("rate") if limits is not None else None
     reserve = limits.get("reserve") if limits is not None else None
+    slots = limits.get("concurrency") if limits is not None else None
+    deliveries = limits.get("deliveries") if limits is not None else None
     return rules.SystemRules(
         name=system.name.text,
         connector=system.connector.text if system.connector is not None else "",
         credentials=credentials,
         options=options,
         url=url,
-        pull=_schedule(pull),
-        sweep=_schedule(sweep),
+        pull=own.pull,
+        sweep=own.sweep,
+        objects={name.text: _reading(node, system.node) for name, node in objects.items()}
+        if objects is not None
+        else {},
         rate=rate(calls.text) if calls is not None else None,
         reserve=share(reserve.text) if reserve is not None else 0.0,
+        concurrency=int(slots.text) if slots is not None else 1,
+        max_lag=seconds(lag.text) if lag is not None else None,
+        deliveries=rate(deliveries.text) if deliveries is not None else None,
         line=system.name.line,
     )
 
@@ -80,12 +89,22 @@ def build_entity(entity: WrittenEntity) -> rules.EntityRules:
     )
 
 
-def _schedule(node: Node | None) -> rules.Schedule | None:
+def _reading(node: Node, system: Node) -> rules.Reading:
+    """When something is read: what stands under `node`, in the time zone of the system."""
+    zone = system.get("timezone")
+    named = zone.text if zone is not None else "UTC"
+    return rules.Reading(pull=_schedule(node.get("pull"), named), sweep=_schedule(node.get("sweep"), named))
+
+
+def _schedule(node: Node | None, zone: str) -> rules.Schedule | None:
     if node is None:
         return None
-    every, at = node.get("every"), node.get("at")
+    every, at, jitter = node.get("every"), node.get("at"), node.get("jitter")
     return rules.Schedule(
-        every=seconds(every.text) if every is not None else None, at=at.text if at is not None else None
+        every=seconds(every.text) if every is not None else None,
+        at=at.text if at is not None else None,
+        timezone=zone if at is not None else "UTC",
+        jitter=seconds(jitter.text) if jitter is not None else None,
     )
 
 

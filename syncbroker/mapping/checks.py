@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-
-from cronsim import CronSim, CronSimError
 
 from syncbroker.core.conditions import compile_condition, fields_in
 from syncbroker.core.similar import COMPARABLE
@@ -18,6 +15,7 @@ from syncbroker.errors import BadMapping
 from syncbroker.mapping.field_checks import check_field, check_groups
 from syncbroker.mapping.findings import Findings
 from syncbroker.mapping.nodes import Node, Spot
+from syncbroker.mapping.schedule_checks import check_schedules
 from syncbroker.mapping.schema import closest
 from syncbroker.mapping.units import seconds
 from syncbroker.mapping.vendor_checks import Objects, check_vendor
@@ -29,43 +27,24 @@ _COMPARED = re.compile(r"""record\.(\w+)\s*(?:==|!=)\s*(['"])(.*?)\2""")
 
 def check_systems(
     systems: Mapping[str, WrittenSystem],
-    used: Iterable[str],
+    linked: Mapping[str, frozenset[str]],
     connectors: Iterable[str] | None,
     file: str,
     findings: Findings,
 ) -> None:
-    """systems.yaml alone. `used`: systems that some entity links; `connectors`: None when they are not known."""
+    """systems.yaml alone. `linked`: systems that some entity links, with their objects. `connectors`: None when
+    not known."""
     kinds = list(connectors) if connectors is not None else None
     for system in systems.values():
         kind = system.connector
         if kind is not None and kinds is not None and kind.text not in kinds:
             hint = closest(kind.text, kinds, "is its package installed?")
             findings.error(file, kind, f"there is no connector {kind.text!r}", hint)
-        if system.name.text not in used:
+        if system.name.text not in linked:
             findings.warn(
                 file, system.name, f"no entity uses the system {system.name.text!r}", "link it, or remove it"
             )
-        for key in ("pull", "sweep"):
-            schedule = system.node.get(key)
-            every = schedule.get("every") if schedule is not None else None
-            if every is not None and seconds(every.text) < 1:
-                findings.error(file, every, f"`{key}` cannot run that often", "write 1s or more, such as 5m")
-        sweep = system.node.get("sweep")
-        at = sweep.get("at") if sweep is not None else None
-        if at is not None:
-            _check_cron(at, file, findings)
-
-
-def _check_cron(at: Node, file: str, findings: Findings) -> None:
-    """Five fields; the library would take seconds as a sixth."""
-    wrong = "" if len(at.text.split()) == 5 else "it has not five fields"
-    try:
-        CronSim(at.text, datetime(2024, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        wrong = wrong or str(error)
-    if wrong:
-        hint = 'minute, hour, day, month, weekday: "0 3 * * *" is every day at 03:00'
-        findings.error(file, at, f"{at.text!r} is no cron expression: {wrong}", hint)
+        check_schedules(system, linked, file, findings)
 
 
 def check_entities(

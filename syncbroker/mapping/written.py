@@ -6,6 +6,7 @@ the wrong form was cut out); `whole` says where that matters.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from syncbroker.core.types import Type
@@ -115,6 +116,18 @@ def systems_of(document: Document, gaps: Gaps) -> dict[str, WrittenSystem]:
         name.text: WrittenSystem(name, node.get("connector"), node, not gaps.touch(("systems", name.text)))
         for name, node in systems.items()
     }
+
+
+def linked_objects(entities: Iterable[WrittenEntity]) -> dict[str, frozenset[str]]:
+    """System -> the objects of it that entities link, as far as they are written."""
+    found: dict[str, set[str]] = {}
+    for entity in entities:
+        for name in entity.linked:
+            link = entity.links.get(name)
+            found.setdefault(name, set()).update(
+                [link.object.text] if link is not None and link.object else []
+            )
+    return {name: frozenset(objects) for name, objects in found.items()}
 
 
 def entity_of(document: Document, original: Document, gaps: Gaps) -> WrittenEntity | None:

@@ -61,9 +61,18 @@ def checks(connector: type[Connector], sample: Sample) -> list[Check]:
         (spec.events, webhooks.a_forged_delivery_is_rejected),
         (spec.events and sample.signed, webhooks.a_tampered_body_is_rejected),
         (spec.events and sample.timed, webhooks.a_delivery_of_another_hour_is_rejected),
+        (spec.events and sample.signed, webhooks.a_header_of_proof_that_comes_twice_is_rejected),
+        (spec.events and _rotates(connector, sample), webhooks.two_secrets_are_valid_while_one_is_rotated),
+        (spec.events, webhooks.an_event_has_the_same_id_when_it_comes_again),
+        (spec.events, webhooks.a_webhook_is_registered_once_and_then_delivers),
+        (spec.events, webhooks.a_sample_is_proven_and_tells_of_nothing_that_is_known),
         (spec.events, webhooks.a_body_that_is_no_payload_is_bad),
     ]
     return [check for applies, check in listed if applies]
+
+
+def _rotates(connector: type[Connector], sample: Sample) -> bool:
+    return f"{sample.webhook_secret}_previous" in connector.credentials_schema.get("properties", {})
 
 
 def name(check: Check) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from syncbroker.core.types import Event
-from syncbroker.errors import BadDelivery
+from syncbroker.errors import BadDelivery, Refused
 from syncbroker.sdk.conformance_bench import Bench, expect, expect_error
-from syncbroker.sdk.connector import Delivery
+from syncbroker.sdk.connector import Delivery, Identifies, Registers, Samples
 
 _HOUR = 3_600_000_000
 _NONSENSE = (
@@ -20,6 +20,7 @@ _NONSENSE = (
     b"[7]",
     b'[{"a":',
     b"[" * 100_000,
+    b'{"a":' * 40 + b"1" + b"}" * 40,
     b"{}",
     b"a=%ff",
 )
@@ -100,6 +101,69 @@ def a_delivery_of_another_hour_is_rejected(bench: Bench) -> None:
         for shift, what in ((_HOUR, "an hour old"), (-_HOUR, "an hour in the future")):
             moved = _altered(delivery, received=delivery.received + shift)
             expect_error(BadDelivery, f"a delivery {what}", bench.connector.authenticate, moved)
+
+
+def a_header_of_proof_that_comes_twice_is_rejected(bench: Bench) -> None:
+    _, deliveries = _edited(bench)
+    for delivery in deliveries:
+        twice = _altered(delivery, repeated=frozenset(delivery.headers))
+        error = expect_error(BadDelivery, "a doubled header", bench.connector.authenticate, twice)
+        expect(error.status == 400, f"a doubled header is answered 400, it was {error.status}")
+
+
+def two_secrets_are_valid_while_one_is_rotated(bench: Bench) -> None:
+    _, deliveries = _edited(bench)
+    name = bench.sample.webhook_secret
+    new = {**bench.credentials, name: "another-secret-entirely"}
+    rotating = bench.connect({**new, f"{name}_previous": bench.credentials[name]})
+    for delivery in deliveries:
+        rotating.authenticate(delivery)
+        expect_error(BadDelivery, "a secret that is gone", bench.connect(new).authenticate, delivery)
+
+
+def an_event_has_the_same_id_when_it_comes_again(bench: Bench) -> None:
+    _, deliveries = _edited(bench)
+    connector = bench.connector
+    if isinstance(connector, Identifies):
+        ids = [connector.delivery_id(one) for one in deliveries]
+        expect(all(ids) and len(set(ids)) == len(ids), f"each delivery has an id of its own: {ids}")
+
+
+def a_webhook_is_registered_once_and_then_delivers(bench: Bench) -> None:
+    connector, objects = bench.connector, [bench.sample.object]
+    if not isinstance(connector, Registers):
+        return
+    url = "https://broker.example/webhooks/bench"
+    try:
+        made = connector.register(url, objects)
+    except Refused as error:
+        expect(bool(error.hint), "a vendor without such an API says what a person must do")
+        return
+    again = connector.register(url, objects)
+    listed = [one for one in connector.hooks(url, objects) if one.ours]
+    expect([one.id for one in listed] == [made.id] == [again.id], f"there is one webhook of ours: {listed}")
+    expect(listed[0].enabled and not listed[0].missing, "it is enabled and covers the object")
+    expect(all(one.url == url for one in listed), "its URL is shown without a secret")
+    strange = connector.hooks("https://elsewhere.example/webhooks/bench", objects)
+    expect(not any(one.ours for one in strange), "a webhook to another place is not ours")
+    bench.settle()
+    bench.deliveries.clear()
+    id = bench.load(1)[0]
+    bench.control.edit(bench.sample.object, id, dict(bench.sample.edit))
+    bench.settle(bench.sample.wait)
+    told = {event.id for event in _events(bench, list(bench.deliveries))}
+    expect(id in told, "an edit fires the webhook that was registered")
+
+
+def a_sample_is_proven_and_tells_of_nothing_that_is_known(bench: Bench) -> None:
+    connector = bench.connector
+    if not isinstance(connector, Samples):
+        return
+    sample = connector.sample("https://broker.example/webhooks/bench", bench.now())
+    connector.authenticate(sample)
+    events = connector.events(sample)
+    expect(bool(events), "a sample tells of something")
+    expect(not any(one.object in connector.objects for one in events), "of nothing that is known")
 
 
 def a_body_that_is_no_payload_is_bad(bench: Bench) -> None:

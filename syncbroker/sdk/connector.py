@@ -10,7 +10,7 @@ It raises the errors of `syncbroker.errors` and nothing else; `sdk.http.Http` ra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -87,7 +87,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One webhook request as it arrived. Header names are lower-case; `secret` is the last part of a secret URL.
 
-    `url` is the full public URL, as the vendor signed it. `received` is the broker's clock.
+    `url` is the full public URL, as the vendor signed it. `received` is the broker's clock. `repeated`: headers that
+    came more than once, of which `headers` has the last; what proves a delivery must not be among them.
     """
 
     method: str
@@ -96,6 +97,23 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str]
     body: bytes
     received: Micros
+    secret: str = ""
+    repeated: frozenset[str] = frozenset()
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook as it is registered at the vendor.
+
+    `url` without its secret part. `ours`: it leads to this broker. `missing`: the vendor's names of events that the
+    objects need and the webhook does not send. `secret`: what it signs with, where the vendor tells that to whoever
+    registers; shown to the person who asked, never logged.
+    """
+
+    id: str
+    url: str
+    ours: bool
+    enabled: bool = True
+    missing: tuple[str, ...] = ()
     secret: str = ""
 
 
@@ -160,10 +178,50 @@ class Connector(Protocol):
         """The body to answer a URL check (a GET at registration) with, or None when this is no such check."""
 
     def authenticate(self, delivery: Delivery) -> None:
-        """BadDelivery unless the vendor provably sent it. Looks at the raw body only; nothing is parsed before."""
+        """BadDelivery unless the vendor provably sent it. Looks at the raw body only; nothing is parsed before.
+
+        It runs between requests, so it makes no call and waits for nothing.
+        """
 
     def events(self, delivery: Delivery) -> list[Event]:
-        """What an authenticated delivery says. BadDelivery(400) when it is no payload of this vendor."""
+        """What an authenticated delivery says. BadDelivery(400) when it is no payload of this vendor.
+
+        What the connector does not know, a type of event or an object, is an event too, about an object that is not
+        among its `objects`: the broker counts it and leaves it alone.
+        """
+
+
+@runtime_checkable
+class Identifies(Protocol):
+    """A connector may have this, where the vendor gives events an id of their own."""
+
+    def delivery_id(self, delivery: Delivery) -> str:
+        """The id of what an authenticated delivery tells: equal ids, same events. "" when it has none.
+
+        Made of what is signed only. BadDelivery when the body cannot be read.
+        """
+
+
+@runtime_checkable
+class Registers(Protocol):
+    """A connector may have this, where the vendor lets its webhooks be set up by an API.
+
+    `url` is the broker's own for this system, without a secret part. `objects` are those that the mapping reads.
+    """
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        """Every webhook that is registered, whoever's it is."""
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        """See to it that there is one webhook at `url` for these objects, enabled: found, put right, or made."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A connector may have this, so that the way in can be tried."""
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        """A delivery that is proven as the vendor's own are, sent at `at`, about nothing that the connector knows."""
 
 
 WriteOp = Literal["create", "update", "delete"]

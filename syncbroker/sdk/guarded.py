@@ -11,8 +11,18 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
-from syncbroker.errors import BadDelivery, OutcomeUnknown, Retry, SyncbrokerError, Unavailable
-from syncbroker.sdk.connector import Change, Connector, Delivery, ObjectSpec, Page
+from syncbroker.errors import BadDelivery, OutcomeUnknown, Refused, Retry, SyncbrokerError, Unavailable
+from syncbroker.sdk.connector import (
+    Change,
+    Connector,
+    Delivery,
+    Hook,
+    Identifies,
+    ObjectSpec,
+    Page,
+    Registers,
+    Samples,
+)
 
 T = TypeVar("T")
 
@@ -25,6 +35,7 @@ class Guarded:
 
     def __init__(self, inner: Connector, system: str) -> None:
         self._inner, self._system = inner, system
+        self._identifies = inner if isinstance(inner, Identifies) else None
         self.kind: str = inner.kind
         self.credentials_schema: Mapping[str, Any] = inner.credentials_schema
         self.options_schema: Mapping[str, Any] = inner.options_schema
@@ -82,6 +93,37 @@ class Guarded:
         except Retry as error:
             raise BadDelivery(error.message, status=400, system=self._system) from error
         return found
+
+    # ---- what a connector may lack ----
+
+    def delivery_id(self, delivery: Delivery) -> str:
+        """ "" for a vendor that gives none, and for a body that cannot be read."""
+        if self._identifies is None:
+            return ""
+        try:
+            with self._ours("delivery_id"):
+                return self._identifies.delivery_id(delivery)
+        except SyncbrokerError:  # `events` says what is wrong with it, once it is stored
+            return ""
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        with self._ours("hooks"):
+            return self._registering().hooks(url, objects)
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        with self._ours("register"):
+            return self._registering().register(url, objects)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        if not isinstance(self._inner, Samples):
+            raise Refused(f"{self.kind} has no webhooks that could be tried", system=self._system)
+        with self._ours("sample"):
+            return self._inner.sample(url, at)
+
+    def _registering(self) -> Registers:
+        if not isinstance(self._inner, Registers):
+            raise Refused(f"{self.kind} has no webhooks that could be registered", system=self._system)
+        return self._inner
 
     # ---- inside ----
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import parse_qs
@@ -23,12 +24,34 @@ TOLERANCE = 300.0
 """Seconds that a signed time may differ from the broker's clock, in either direction."""
 
 
+MOST_SIGNATURES = 8
+"""How many of the signatures in one header are looked at."""
+
+MOST_BYTES = 1_048_576
+"""How long a JSON body may be that is decoded."""
+
+MOST_DEPTH = 32
+"""How deep its lists and objects may lie in each other; the deepest that a vendor sends is 6."""
+
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
 def header(delivery: Delivery, name: str) -> str:
-    """The header's value; BadDelivery(401) when it is missing or empty."""
+    """The header's value; BadDelivery(401) when it is missing or empty, BadDelivery(400) when it came twice: two
+    programs on the way could read different ones."""
+    if name.lower() in delivery.repeated:
+        raise BadDelivery(f"the delivery has more than one {name} header", status=400)
     value = delivery.headers.get(name.lower(), "")
     if not value:
         raise BadDelivery(f"the delivery has no {name} header", status=401)
     return value
+
+
+def secrets(credentials: Mapping[str, str], name: str = "webhook_secret") -> tuple[str, ...]:
+    """Those that are valid now: `name`, and `name_previous` while one is being exchanged for another. Never empty;
+    without any, the one there is is "", and whoever uses it hears that it is missing."""
+    found = tuple(filter(None, (credentials.get(name, ""), credentials.get(f"{name}_previous", ""))))
+    return found or ("",)
 
 
 def sign(
@@ -52,19 +75,21 @@ def sign(
 
 def check_signature(
     given: str | Sequence[str],
-    secret: str | bytes,
+    secret: str | bytes | Sequence[str],
     *parts: str | bytes,
     algorithm: Literal["sha256", "sha1"] = "sha256",
     encoding: Literal["hex", "base64"] = "hex",
 ) -> None:
-    """BadDelivery(401) unless one of the `given` signatures is that of the parts. Prefixes ("v1=") are cut before.
+    """BadDelivery(401) unless one of the `given` signatures is that of the parts, under one of the secrets. Prefixes
+    ("v1=") are cut before.
 
-    Vendors send several while a secret is being rotated.
+    While a secret is being rotated, some vendors send several signatures, and each broker knows two secrets.
     """
-    expected = sign(secret, *parts, algorithm=algorithm, encoding=encoding)
-    candidates = [given] if isinstance(given, str) else given
+    known = [secret] if isinstance(secret, str | bytes) else secret
+    expected = [sign(one, *parts, algorithm=algorithm, encoding=encoding) for one in known]
+    candidates = [given] if isinstance(given, str) else given[:MOST_SIGNATURES]
     # no early exit: the time tells nothing about which one was right
-    matches = [same(candidate, expected) for candidate in candidates]
+    matches = [same(candidate, one) for candidate in candidates for one in expected]
     if not any(matches):
         raise BadDelivery(
             "the delivery's signature is wrong",
@@ -73,13 +98,14 @@ def check_signature(
         )
 
 
-def check_secret(given: str, expected: str) -> None:
-    """For vendors that do not sign: BadDelivery(401) unless the URL's secret part is the expected one."""
-    if not expected:
+def check_secret(given: str, expected: str | Sequence[str]) -> None:
+    """For vendors that do not sign: BadDelivery(401) unless the URL's secret part is an expected one."""
+    known = [expected] if isinstance(expected, str) else expected
+    if not all(known):
         raise BadSetting(
             "the webhook secret is empty", hint="choose a long random text and put it in the URL"
         )
-    if not same(given, expected):
+    if not any([same(given, one) for one in known]):  # all of them: no early exit here either
         raise BadDelivery("the delivery came to a wrong secret URL", status=401)
 
 
@@ -120,11 +146,25 @@ def same(given: str, expected: str) -> bool:
 
 
 def json_body(delivery: Delivery, shape: Any = Any) -> Any:
-    """The decoded body, of the given msgspec shape; BadDelivery(400) when it is not."""
+    """The decoded body, of the given msgspec shape; BadDelivery(400) when it is not, or too long or too deep."""
+    check_json(delivery.body)
     try:
         return msgspec.json.decode(delivery.body, type=shape)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadDelivery("the delivery's body is not what this vendor sends", status=400) from error
+
+
+def check_json(body: bytes) -> None:
+    """BadDelivery(400) for JSON over `MOST_BYTES` or deeper than `MOST_DEPTH`, found without decoding it."""
+    if len(body) > MOST_BYTES:
+        raise BadDelivery(f"the delivery's body is longer than {MOST_BYTES} bytes", status=400)
+    if body.count(b"[") + body.count(b"{") <= MOST_DEPTH:
+        return
+    depth = 0
+    for token in _STRUCTURE.finditer(body):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > MOST_DEPTH:
+            raise BadDelivery(f"the delivery's body is nested deeper than {MOST_DEPTH}", status=400)
 
 
 def form_body(delivery: Delivery) -> dict[str, str]:

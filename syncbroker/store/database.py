@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
@@ -41,6 +42,7 @@ class Tx:
         self.connection = connection
         self.sqlite = connection.dialect.name == "sqlite"
         self._mark = "?" if self.sqlite else "%s"
+        self.after: list[Callable[[], None]] = []  # done once all of it is committed, never after an error
 
     def run(self, statement: Any, parameters: Any = None) -> Any:
         return self.connection.execute(statement, parameters)
@@ -153,6 +155,41 @@ class Tx:
         self.connection.exec_driver_sql(sql, list(rows))
 
 
+class Turns:
+    """A lock that whoever waited longest gets next: a run of many chunks lets the others in between each two."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        mine = threading.Lock()
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            mine.acquire()
+            self._waiting.append(mine)
+        try:
+            mine.acquire()
+        except BaseException:  # such as Ctrl-C: the turn is handed on, now or when it comes
+            with self._lock:
+                gave_up = mine in self._waiting
+                if gave_up:
+                    self._waiting.remove(mine)
+            if not gave_up:
+                self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
+
+
 class Store:
     """An open database. `write()` and `read()` give a `Tx` that commits on leaving, or rolls back on an error."""
 
@@ -160,8 +197,8 @@ class Store:
         self.engine = engine
         self.where = where
         self._lock: int | None = None
-        # SQLite's own waiting is a sleep that grows; threads of one process hand the turn on at once
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.single else nullcontext()
+        # SQLite's own waiting is a sleep that grows; threads of one process hand the turn on at once, in order
+        self._turn: AbstractContextManager[Any] = Turns() if self.single else nullcontext()
 
     @property
     def single(self) -> bool:
@@ -173,7 +210,10 @@ class Store:
         with self._turn, translated(self.where), self.engine.connect() as connection:
             writing = connection.execution_options(writes=True)
             with writing.begin():
-                yield Tx(writing)
+                tx = Tx(writing)
+                yield tx
+        for told in tx.after:
+            told()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

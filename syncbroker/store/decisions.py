@@ -297,6 +297,13 @@ def alike(tx: Tx, review: Review, *, after: int = 0, limit: int = 500) -> list[i
     return [int(row[0]) for row in tx.run(query)]
 
 
+def open_of_system(tx: Tx, kind: ReviewKind, system: str, *, after: int = 0, limit: int = 500) -> list[int]:
+    """Open reviews of a kind about a system, after a number, in order."""
+    r = tables.reviews.c
+    query = select(r.id).where(r.closed.is_(None), r.kind == kind, r.system == system, r.id > after)
+    return [int(row[0]) for row in tx.run(query.order_by(r.id).limit(limit))]
+
+
 def count_alike(tx: Tx, kind: ReviewKind, entity: str, field: str, system: str) -> int:
     """Open reviews of records that ask the same about different records."""
     r = tables.reviews.c

@@ -18,11 +18,12 @@ from syncbroker.core.types import Actor, Micros, Value
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     """What made the broker look: `via` webhook, poll, sweep, first_read, read, write, reference, mapping, person, undo,
-    merge, authority, grace."""
+    merge, authority, grace. `trace`: of the delivery, "" where a run or a person did it."""
 
     via: str
     event: str = ""
     at: Micros = 0
+    trace: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

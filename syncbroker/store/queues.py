@@ -23,7 +23,8 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One observation as it waits in the inbox: the item's mapped raw members by path, and how it came to be seen.
 
     `fingerprint` (hex) is that of the whole item, "" when the item was incomplete. `renamed_from`: the external id the
-    vendor knew it by before. See `core.observe.Look` for the rest.
+    vendor knew it by before. `trace` follows the delivery that it came with (`run_trace` stands for a run). See
+    `core.observe.Look` for the rest.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     actor: Actor | None = None
     field_times: dict[str, Micros] | None = None
     fingerprint: str = ""
+    trace: str = ""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -212,10 +214,11 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The state of a write once it is claimed.
 
     `values`: field -> golden value being written. `key`: idempotency key. `based_on`: order of the re-check.
-    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `refused`: values
-    that the vendor refused for good. `review`: the review that says so. `stage`: what is owed after it is staged by
-    this run. `until`: how long a create in doubt may still arrive (µs). `ends`: the record is to be deleted as soon as
-    this write is settled.
+    `decisions`: field -> the decision that had set the value being written. `job`: the vendor's job. `holder`:
+    the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
+    says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
+    still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
+    `since`: when it came to be owed (µs, 0: not known); `trace`: of what caused it.
     """
 
     values: dict[str, Value] = {}
@@ -223,11 +226,14 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     key: str = ""
     based_on: Micros = 0
     job: str = ""
+    holder: str = ""
     refused: dict[str, Value] = {}
     review: int = 0
     until: Micros = 0
     ends: bool = False
     stage: int = 0
+    since: Micros = 0
+    trace: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,7 +253,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def anew(row: Row) -> Push:
     """Nothing is being written any more; what was refused before stays refused."""
-    return Push(refused=row.push.refused, review=row.push.review)
+    kept = row.push
+    return Push(refused=kept.refused, review=kept.review, since=kept.since, trace=kept.trace)
+
+
+def run_trace(run: int) -> str:
+    """What follows everything that a run read, up to the writes it causes; "" outside runs."""
+    return f"run-{run}" if run != LIVE else ""
+
+
+def trace_of(row: Row) -> str:
+    return row.push.trace or run_trace(row.run)
 
 
 def remainder(row: Row) -> Row | None:
@@ -371,10 +387,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     received: Micros
     request: Request
     body: bytes
+    trace: str = ""
 
 
 def store_delivery(
-    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes
+    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes, *, trace: str = ""
 ) -> int | None:
     """Keep an authenticated delivery; its number, or None when it had been delivered before."""
     known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
@@ -383,11 +400,47 @@ def store_delivery(
     number = tx.numbers("deliveries", 1)[0]
     tx.insert(
         tables.deliveries,
-        ["id", "system", "dedupe", "received", "request", "body", "state"],
-        [(number, system, dedupe, received, _encode(request).decode(), body, "new")],
+        ["id", "system", "dedupe", "received", "request", "body", "state", "trace"],
+        [(number, system, dedupe, received, _encode(request).decode(), body, "new", trace)],
         conflict="ignore",
     )
     return number
+
+
+def due_deliveries(tx: Tx, system: str, now: Micros, limit: int) -> list[int]:
+    """Those of one system that nobody has dealt with and whose time has come, oldest first."""
+    d = tables.deliveries.c
+    query = select(d.id).where(d.state == "new", d.system == system, d.due <= now)
+    return [row[0] for row in tx.run(query.order_by(d.due, d.id).limit(limit))]
+
+
+def note_fault(tx: Tx, number: int, error: str, now: Micros, *, tries: int, wait: Micros) -> bool:
+    """A delivery could not be dealt with by a fault: tried again later, and from `tries` on no more (then True).
+
+    `error`: the kind of the fault, never its text. `wait`: until the second try, doubled with each.
+    """
+    d = tables.deliveries
+    row = tx.run(select(d.c.attempts).where(d.c.id == number, d.c.state == "new")).first()
+    if row is None:
+        return False
+    many = int(row.attempts) + 1
+    state = "poison" if many >= tries else "new"
+    due = now + wait * 2 ** (many - 1)
+    tx.update(
+        tables.deliveries, ["id"], ["state", "attempts", "due", "error"], [(state, many, due, error, number)]
+    )
+    return many >= tries
+
+
+def retry_poison(tx: Tx, system: str = "", number: int | None = None) -> int:
+    """Have deliveries that were set aside tried again: all, those of a system, or one. How many."""
+    d = tables.deliveries
+    query = d.update().where(d.c.state == "poison")
+    if system:
+        query = query.where(d.c.system == system)
+    if number is not None:
+        query = query.where(d.c.id == number)
+    return int(tx.run(query.values(state="new", attempts=0, due=0, error=None)).rowcount)
 
 
 def delivery(tx: Tx, number: int) -> Stored | None:
@@ -397,16 +450,44 @@ def delivery(tx: Tx, number: int) -> Stored | None:
     if row is None:
         return None
     request = msgspec.json.decode(row.request, type=Request)
-    return Stored(id=row.id, system=row.system, received=row.received, request=request, body=row.body)
+    return Stored(
+        id=row.id,
+        system=row.system,
+        received=row.received,
+        request=request,
+        body=row.body,
+        trace=row.trace,
+    )
 
 
-def new_deliveries(tx: Tx, limit: int, without: Sequence[str] = ()) -> list[tuple[int, str]]:
-    """(number, system) of those that nobody has dealt with, oldest first; none of the systems `without`."""
+def systems_with_deliveries(tx: Tx) -> list[str]:
+    """Those of which deliveries wait, from one to the next: each costs one probe."""
+    d, found = tables.deliveries.c, list[str]()
+    after = ""
+    while (
+        row := tx.run(select(func.min(d.system)).where(d.state == "new", d.system > after)).scalar()
+    ) is not None:
+        found.append(after := row)
+    return found
+
+
+def new_deliveries(
+    tx: Tx, limit: int, without: Sequence[str] = (), now: Micros = FAR
+) -> list[tuple[int, str]]:
+    """(number, system) of those that nobody has dealt with and whose time has come: of each system at most `limit`, by
+    when they are due and then by age; none of the systems `without`. Thousands of one system hide no other's."""
     d = tables.deliveries.c
-    query = select(d.id, d.system).where(d.state == "new").order_by(d.id).limit(limit)
-    if without:
-        query = query.where(d.system.not_in(without))
-    return [(row[0], row[1]) for row in tx.run(query)]
+    found: list[tuple[int, str]] = []
+    for system in systems_with_deliveries(tx) if limit else ():
+        if system not in without:
+            query = (
+                select(d.id, d.system)
+                .where(d.state == "new", d.system == system, d.due <= now)
+                .order_by(d.due, d.id)
+                .limit(limit)
+            )
+            found += [(row[0], row[1]) for row in tx.run(query)]
+    return found
 
 
 def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
@@ -415,6 +496,14 @@ def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
     same = (d.c.system == system) & (d.c.dedupe == dedupe)
     row = tx.run(d.update().where(same).values(state="new", error=None).returning(d.c.id)).first()
     return row[0] if row else None
+
+
+def reopen_deliveries(tx: Tx, system: str, state: Literal["poison", "rejected"]) -> int:
+    """Deliveries of a system that were given up are dealt with once more, as if they had just come. How many."""
+    d = tables.deliveries
+    given_up = (d.c.system == system) & (d.c.state == state)
+    again = d.update().where(given_up).values(state="new", attempts=0, due=0, error=None)
+    return int(tx.run(again).rowcount)
 
 
 def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:

@@ -91,6 +91,13 @@ def get(tx: Tx, number: int) -> Run | None:
     return _run(row) if row else None
 
 
+def locked(tx: Tx, number: int) -> Run | None:
+    """The run as it is now, and as it stays until this transaction ends."""
+    query = select(tables.runs).where(tables.runs.c.id == number)
+    row = tx.run(query if tx.sqlite else query.with_for_update()).first()
+    return _run(row) if row else None
+
+
 def held(tx: Tx) -> list[Run]:
     """Runs that a guard holds, oldest first."""
     r = tables.runs
@@ -240,6 +247,13 @@ def set_breaker(tx: Tx, system: str, value: Breaker) -> None:
         [(system, value.failures, value.open_until, value.message)],
         conflict="replace",
     )
+
+
+def try_breaker(tx: Tx, system: str, seen: Breaker, until: Micros) -> bool:
+    """Whether the caller is the one that may try now; nobody else does before `until`."""
+    b = tables.breakers
+    here = (b.c.system == system) & (b.c.open_until == seen.open_until)
+    return bool(tx.run(b.update().where(here).values(open_until=until)).rowcount)
 
 
 # ------------------------------------------------------------------------------------------------ the store

@@ -20,14 +20,15 @@ def _scripts() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_scripts()))
-    return config
+def config() -> Config:
+    """Where the migrations are."""
+    found = Config()
+    found.set_main_option("script_location", str(_scripts()))
+    return found
 
 
 def head() -> str:
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(ScriptDirectory.from_config(config()).get_current_head())
 
 
 def current(store: Store) -> str | None:
@@ -46,17 +47,17 @@ def downgrade(store: Store, revision: str = "base") -> None:
 
 def check(store: Store) -> None:
     """Raises when the tables differ from what the code expects."""
-    config = _config()
+    found = config()
     with translated(store.where), store.write() as tx:
-        config.attributes["connection"] = tx.connection
-        command.check(config)
+        found.attributes["connection"] = tx.connection
+        command.check(found)
 
 
 def _run(store: Store, action: Callable[[Config, str], None], revision: str) -> None:
-    config = _config()
+    found = config()
     with store.write() as tx:
-        config.attributes["connection"] = tx.connection
-        action(config, revision)
+        found.attributes["connection"] = tx.connection
+        action(found, revision)
 
 
 def require_current(store: Store) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from syncbroker.errors import BadSetting
+from syncbroker.web.connection import HEADER_BYTES, Connection
+from syncbroker.web.counts import Counts
+from syncbroker.web.limits import Seldom
 
 STOP_SECONDS = 3
 """How long requests that are under way may take once the server stops."""
@@ -46,10 +52,17 @@ def url_of(listening: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
-    """Answer requests on the socket while the body runs. Signals stay with the main thread."""
+def serving(app: ASGIApp, listening: socket.socket, counts: Counts) -> Iterator[None]:
+    """Answer requests on the socket while the body runs. Signals stay with the main thread.
+
+    `counts` takes what ended before it was a request.
+    """
+    protocol = partial(Connection, counts=counts, seldom=Seldom())
     config = uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", protocol),  # only ever called
+        ws="none",
+        h11_max_incomplete_event_size=HEADER_BYTES,
         lifespan="off",
         log_config=None,
         access_log=False,  # it would show secret URLs; the application writes its own lines

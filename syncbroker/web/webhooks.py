@@ -1,36 +1,39 @@
-"""What vendors deliver: proven on the raw body, stored, answered. Nothing is read from it here.
+"""What vendors deliver: proven on the raw body, stored, answered. Nothing is acted upon here.
 
-The answer says 2xx as soon as the delivery is in the store; what follows is the workers' business. A delivery's
-identity is the digest of its method, query and body (`identity`). Vendors differ in what they repeat:
+The answer says 2xx as soon as the delivery is in the store; what follows is the workers' business. `identity` says
+what makes a delivery the same as one that came before. Vendors differ in what they repeat:
 
-    Stripe, Zendesk   the same body with the event's id in it, under a new signature
-    HubSpot           the same events, but the body counts the attempts, so a repeat is taken for a new delivery
+    Stripe, Zendesk   the same event with its id in the body, under a new signature
+    HubSpot           the same events with their ids, but the body counts the attempts
     Mailchimp         the same form, without any id; two changes within a second may look alike
 
-So a body that came before is no second row; but where the first one was dealt with already, it is dealt with once more.
-Deliveries are hints that cause a read, and a read too many costs a call, while an event dropped because it looks like
-an older one would be missed until the next poll.
+Where the vendor gives ids, a repeat of what was dealt with is left alone. Where it does not, the digest of method,
+query and body stands for one, and what was dealt with is dealt with once more: deliveries are hints that cause a read,
+and a read too many costs a call, while an event dropped because it looks like an older one would be missed until the
+next poll.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope
 
 from syncbroker.engine import Engine
 from syncbroker.errors import BadDelivery, Retry, StoreUnusable, SyncbrokerError
-from syncbroker.sdk.connector import Delivery
+from syncbroker.sdk.connector import Delivery, Identifies
 from syncbroker.settings import Settings
 from syncbroker.store import queues
-
-Nudge = Callable[[int, str], None]
-"""(delivery, system): there is something to do; lost, it costs at most a tick."""
+from syncbroker.store.deliveries import Arrival
+from syncbroker.web.limits import USUAL_DELIVERIES, Bucket
+from syncbroker.web.writer import Writer
 
 BODY_SECONDS = 20.0
 """How long a vendor may take to send a body."""
@@ -38,31 +41,48 @@ BODY_SECONDS = 20.0
 RETRY_AFTER = 10
 """Seconds after which a vendor may deliver again when the store cannot take anything now."""
 
+FULL_RETRY_AFTER = 30
+"""The same while too many deliveries wait. Zendesk tries again only where it is told less than a minute."""
+
+LARGE = 65_536
+"""Bodies over this are proven in a thread, so that nobody waits for the digest of a megabyte."""
+
+TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain")
+"""What bodies may call themselves, besides `application/...+json` and nothing at all."""
+
 NOT_KEPT = frozenset(
-    "accept accept-encoding accept-language authorization connection content-length cookie forwarded host "
-    "proxy-authorization te transfer-encoding user-agent via x-real-ip".split()
+    "accept accept-encoding accept-language authorization baggage connection content-length cookie forwarded host "
+    "proxy-authorization te traceparent tracestate transfer-encoding user-agent via x-real-ip".split()
 )
 """Headers that say nothing about the event: of the connection, of the way here, or somebody's credentials."""
 
-_log = structlog.get_logger()
 
+class Declined(Exception):
+    """A request that is answered with an error, and counted as `outcome`. No text of it quotes the request."""
 
-class TooLarge(Exception):
-    """The body is longer than `max_delivery`."""
+    def __init__(
+        self, status: int, outcome: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.outcome, self.message, self.headers = status, outcome, message, headers
 
 
 class Webhooks:
-    """The endpoint of every system. `receive` is the route's handler; it runs on the event loop and stays there only
-    to take in bytes."""
+    """The endpoint of every system. `receive` is the route's handler."""
 
-    def __init__(self, engine: Engine, settings: Settings, nudge: Nudge) -> None:
+    def __init__(self, engine: Engine, settings: Settings, writer: Writer) -> None:
         self._engine = engine
         self._settings = settings
-        self._nudge = nudge
+        self._writer = writer
         self._taken = {
             name: connector
             for name, connector in engine.connectors.items()
             if any(spec.events for spec in connector.objects.values())
+        }
+        self._identifying = {name: one for name, one in self._taken.items() if isinstance(one, Identifies)}
+        self._buckets = {
+            name: Bucket(*(engine.mapping.systems[name].deliveries or USUAL_DELIVERIES))
+            for name in self._taken
         }
 
     @property
@@ -71,91 +91,160 @@ class Webhooks:
         return list(self._taken)
 
     async def receive(self, request: Request) -> Response:
+        """What is to be told of it in the log goes into the request's `told`."""
+        told: dict[str, Any] = request.scope["told"]
         system = request.path_params["system"]
-        if system not in self._taken:
-            return problem(404, "no webhooks are taken here")
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _body(request, self._settings.max_delivery)
-        except TooLarge:
-            return problem(413, f"larger than {self._settings.max_delivery} bytes", {"Connection": "close"})
-        except TimeoutError:
-            return problem(408, "the body did not come in time", {"Connection": "close"})
-        except ClientDisconnect:
-            return problem(400, "the body is incomplete")
+            if system not in self._taken:
+                raise Declined(404, "nothing_here", "no webhooks are taken here")
+            told["system"] = system
+            return await self._received(request, system, told)
+        except Declined as why:
+            told |= {"outcome": why.outcome, "reason": why.message}
+            return problem(why.status, why.message, why.headers)
+
+    async def _received(self, request: Request, system: str, told: dict[str, Any]) -> Response:
+        headers, repeated = _headers(request.scope)
+        _check_form(headers)
+        body = await _whole_body(request, headers, self._settings.max_delivery)
         delivery = Delivery(
             method=request.method,
-            url=public_url(request, self._settings.public_url),
-            headers=dict(request.headers),
-            query=dict(request.query_params),
+            url=public_url(request.scope, headers.get("host", ""), self._settings.public_url),
+            headers=headers,
+            query=dict(request.query_params) if request.scope.get("query_string") else {},
             body=body,
             received=self._engine.now(),
             secret=request.path_params.get("secret", ""),
+            repeated=repeated,
         )
-        return await run_in_threadpool(self.take, system, delivery)
-
-    def take(self, system: str, delivery: Delivery) -> Response:
-        """Prove, store, announce, answer. An error that a vendor can do nothing about is a 503: it delivers again."""
+        told["size"] = len(delivery.body)
         connector = self._taken[system]
         try:
             if delivery.method == "GET" and (answer := connector.answer_check(delivery)) is not None:
+                told["outcome"] = "checked"
                 return PlainTextResponse(answer)
-            connector.authenticate(delivery)
-            number, new = self._store(system, delivery)
+            if len(delivery.body) > LARGE:
+                await run_in_threadpool(connector.authenticate, delivery)
+            else:
+                connector.authenticate(delivery)
+            self._admit(system)
+            key, certain = identity(self._identifying.get(system), delivery)
+            placed = await self._writer.put(
+                Arrival(
+                    system=system,
+                    dedupe=key,
+                    received=delivery.received,
+                    request=kept(delivery),
+                    body=delivery.body,
+                    trace=told["trace"],
+                    certain=certain,
+                )
+            )
         except BadDelivery as error:
-            _log.warning("delivery refused", system=system, status=error.status or 400, error=error.message)
-            return problem(error.status or 400, error.message)
+            raise Declined(error.status or 400, "refused", error.message) from None
         except (Retry, StoreUnusable) as error:
-            _log.error("delivery not stored", system=system, error=error.message)
-            return problem(503, "nothing can be stored now", {"Retry-After": str(RETRY_AFTER)})
+            told["error"] = error.message
+            later = {"Retry-After": str(RETRY_AFTER)}
+            raise Declined(503, "not_stored", "nothing can be stored now", later) from None
         except SyncbrokerError as error:
-            _log.error("delivery not taken", system=system, error=error.message)
-            return problem(503, "this system is not set up", {"Retry-After": str(RETRY_AFTER)})
-        _log.info("delivery", system=system, delivery=number, size=len(delivery.body), new=new)
-        self._nudge(number, system)
-        return JSONResponse({"status": "stored" if new else "known"})
+            told["error"] = error.message
+            later = {"Retry-After": str(RETRY_AFTER)}
+            raise Declined(503, "not_stored", "this system is not set up", later) from None
+        outcome = "stored" if placed.new else "known"
+        told |= {"outcome": outcome, "delivery": placed.number}
+        return JSONResponse({"status": outcome})
 
-    def _store(self, system: str, delivery: Delivery) -> tuple[int, bool]:
-        """Its number, and whether it is new."""
-        key = identity(delivery)
-        with self._engine.store.write() as tx:
-            known = queues.wake_delivery(tx, system, key)
-            if known is not None:
-                return known, False
-            request = kept(delivery)
-            number = queues.store_delivery(tx, system, key, delivery.received, request, delivery.body)
-            return number or 0, True
+    def _admit(self, system: str) -> None:
+        """Only what is proven counts: a stranger cannot use up what a vendor may send."""
+        if self._writer.full(system):
+            later = {"Retry-After": str(FULL_RETRY_AFTER)}
+            raise Declined(503, "full", "too many deliveries wait to be dealt with", later)
+        wait = self._buckets[system].take()
+        if wait:
+            later = {"Retry-After": str(max(1, round(wait)))}
+            raise Declined(429, "limited", "more deliveries than this system may send", later)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The raw body; TooLarge as soon as it is longer than `limit` bytes, without taking in the rest."""
-    announced = request.headers.get("content-length", "")
+def _headers(scope: Scope) -> tuple[dict[str, str], frozenset[str]]:
+    """Every header's last value, and those that came more than once."""
+    found: dict[str, str] = {}
+    repeated: list[str] = []
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1")
+        if name in found:
+            repeated.append(name)
+        found[name] = value.decode("latin-1")
+    return found, frozenset(repeated)
+
+
+def _check_form(headers: Mapping[str, str]) -> None:
+    """Declined for an encoding or a type of content that no vendor sends: it is not even read."""
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        closes = {"Accept-Encoding": "identity", "Connection": "close"}
+        raise Declined(415, "unsupported", "bodies are taken as they are, not compressed", closes)
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and kind not in TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Declined(415, "unsupported", "no content type that vendors send", {"Connection": "close"})
+
+
+async def _whole_body(request: Request, headers: Mapping[str, str], limit: int) -> bytes:
+    """The raw body; Declined as soon as it is longer than `limit` bytes, without taking in the rest."""
+    too_large = Declined(413, "too_large", f"larger than {limit} bytes", {"Connection": "close"})
+    announced = headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > limit:
-        raise TooLarge
+        raise too_large
+    whole = request.scope["state"].get("whole")  # it is here already: nobody need watch the clock
+    try:
+        async with nullcontext() if whole else asyncio.timeout(BODY_SECONDS):
+            body = await _body(request.receive, limit)
+    except TimeoutError:
+        raise Declined(408, "too_slow", "the body did not come in time", {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Declined(400, "broken_off", "the body is incomplete") from None
+    if body is None:
+        raise too_large
+    return body
+
+
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """None when it is too long. ClientDisconnect."""
     found = bytearray()
-    async for part in request.stream():
-        found += part
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        found += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(found) > limit:
-            raise TooLarge
+            return None
     return bytes(found)
 
 
-def public_url(request: Request, public: str) -> str:
+def public_url(scope: Scope, host: str, public: str) -> str:
     """The URL as the vendor knows it, and signed it: `public` (scheme and host) where the broker is behind a proxy.
 
     Path and query are as they were sent, percent signs and all.
     """
-    path = request.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1") or request.url.path
-    query = request.scope.get("query_string", b"").decode("latin-1")
-    base = public.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
+    path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    base = public.rstrip("/") or f"{scope['scheme']}://{host}"
     return f"{base}{path}?{query}" if query else base + path
 
 
-def identity(delivery: Delivery) -> str:
-    """What makes it the same delivery when it comes again; see the module's head."""
-    digest = hashlib.sha256()
+def identity(connector: Identifies | None, delivery: Delivery) -> tuple[str, bool]:
+    """What makes an authenticated delivery the same when it comes again, and whether that is certain: see above."""
+    given = connector.delivery_id(delivery) if connector is not None else ""
+    if given:
+        return _digest(b"id", given.encode("utf-8", "replace")), True
     query = "&".join(f"{name}={value}" for name, value in sorted(delivery.query.items()))
-    for part in (delivery.method.encode(), query.encode("utf-8", "replace"), delivery.body):
+    return _digest(delivery.method.encode(), query.encode("utf-8", "replace"), delivery.body), False
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 

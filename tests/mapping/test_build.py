@@ -228,6 +228,21 @@ def test_schedules_and_limits_of_a_system_arrive(tmp_path: Path) -> None:
     assert (crm.rate, crm.reserve, crm.line) == ((100, 10.0), 0.2, 3)
 
 
+def test_schedules_of_single_objects_arrive_beside_those_of_the_system(tmp_path: Path) -> None:
+    systems = SYSTEMS.replace(
+        "connector: fakecrm,",
+        'connector: fakecrm, timezone: Europe/Berlin, pull: {every: 5m, jitter: 0s}, sweep: {at: "0 3 * * *"}, '
+        'objects: {contacts: {sweep: {at: "0 4 * * *", jitter: 10m}}}, max_lag: 5m, limits: {concurrency: 3},',
+    )
+    crm = check(tmp_path, contact(EMAIL), systems=systems).good.systems["crm"]
+    assert crm.schedule("contacts", "pull") == Schedule(every=300.0, jitter=0.0)
+    assert crm.schedule("contacts", "sweep") == Schedule(
+        at="0 4 * * *", timezone="Europe/Berlin", jitter=600.0
+    )
+    assert crm.schedule("deals", "sweep") == Schedule(at="0 3 * * *", timezone="Europe/Berlin")
+    assert (crm.max_lag, crm.concurrency) == (300.0, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "span"), [("500ms", 0.5), ("2s", 2.0), ("5m", 300.0), ("1.5h", 5400.0), ("90d", 7776000.0)]
 )

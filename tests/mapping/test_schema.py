@@ -158,9 +158,15 @@ SYSTEM_SHAPES = [
         "such as 5m",
     ),
     (
-        "systems: {crm: {connector: fakecrm, sweep: ¦{every: 1d, at: x}}}\n",
-        "`sweep` takes only one of its keys",
-        "cron",
+        "systems: {crm: {connector: fakecrm, limits: {concurrency: ¦0}}}\n",
+        "0 cannot be used for `concurrency`",
+        "1 to 32",
+    ),
+    ("systems: {crm: {connector: fakecrm, timezone: ¦5}}\n", "`timezone` must be a text", "needs quotes"),
+    (
+        "systems: {crm: {connector: fakecrm, objects: {contacts: {¦pul: {every: 5m}}}}}\n",
+        "unknown key `pul`",
+        "did you mean pull?",
     ),
     ("systems: {crm: {connector: fakecrm, limits: {rate: ¦100}}}\n", "`rate` must be a text", "needs quotes"),
     (

@@ -110,6 +110,32 @@ def test_a_value_is_not_searched_for_variables_again(tmp_path: Path) -> None:
             crm("crm: {connector: fakecrm, credentials: {token: abc}, pull: {every: ¦0s}}"),
             "`pull` cannot run that often",
         ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, sweep: ¦{every: 1d, at: '0 3 * * *'}}"),
+            "`sweep` needs either `every` or `at`, not both",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, pull: ¦{jitter: 1m}}"),
+            "`pull` needs either `every` or `at`",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, pull: {every: 1m, jitter: ¦2m}}"),
+            "`jitter` is longer than the interval",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, timezone: ¦Europe/Atlantis}"),
+            "there is no time zone 'Europe/Atlantis' on this machine",
+        ),
+        (
+            crm("crm: {connector: fakecrm, credentials: {token: abc}, sweep: {at: ¦'0 3 31 2 *'}}"),
+            "'0 3 31 2 *' is no cron expression",
+        ),
+        (
+            crm(
+                "crm: {connector: fakecrm, credentials: {token: abc}, objects: {¦contact: {pull: {every: 1m}}}}"
+            ),
+            "no entity reads 'contact' of 'crm'",
+        ),
     ],
 )
 def test_a_wrong_setting_names_its_place_and_no_value(tmp_path: Path, text: str, message: str) -> None:

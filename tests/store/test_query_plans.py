@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from syncbroker.engine import (
 )
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.scope import Scope
-from syncbroker.store import decisions, queues, receipts, records, runs, tables
+from syncbroker.store import decisions, queues, receipts, records, runs, shards, tables
 from syncbroker.store.database import Store
-from tests.support.rig import Rig
+from tests.support.rig import Rig, open_ready
 from tests.support.three import three
 
 SMALL = {
@@ -300,6 +300,52 @@ def test_the_plans_are_looked_at(world: Rig) -> None:
         tx.connection.exec_driver_sql("SELECT body FROM decisions d WHERE actor = 'x'").fetchall()
         tx.run(tables.links.select().where(tables.links.c.state == "x")).all()
     assert len(scans(world.engine.store, found)) == 2
+
+
+def test_what_was_set_aside_is_found_without_a_look_at_what_was_not(world: Rig) -> None:
+    with statements(world.engine.store) as found, world.engine.store.write() as tx:
+        queues.set_aside(tx)
+        queues.set_aside_counts(tx)
+        queues.revive(tx)
+        queues.revive(tx, "crm")
+        queues.take_these(tx, queues.LIVE, [1, 2], 0)
+        queues.strike(tx, 1, "a fault", 3, 0)
+        shards.behind(tx, queues.LIVE, "crm", "people", ["p000001"], 0)
+        shards.put_apart(tx, [1, 2])
+    partial = re.compile("USING (COVERING )?INDEX inbox_set_aside")
+    assert [line for line in scans(world.engine.store, found) if not partial.search(line)] == []
+
+
+def test_a_shard_is_taken_in_order_of_its_index(postgres_url: str) -> None:
+    store = open_ready(postgres_url)
+    with closing(store):
+        plans = taken_plans(store)
+    for sql, plan in plans.items():
+        assert "inbox_by_shard" in plan
+        assert "Seq Scan" not in plan
+        assert plan.count("Sort") <= ("generate_series" in sql) * 2, plan  # the shards, not what is in them
+
+
+def taken_plans(store: Store) -> dict[str, str]:
+    """How PostgreSQL would look for what is due in the shards of a full inbox."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, _many: bool) -> None:
+        asked.append((sql, parameters))
+
+    with store.write() as tx:
+        sightings = [queues.Sighting(id=f"x{n}") for n in range(3000)]
+        queues.stage(tx, queues.LIVE, "crm", "people", sightings)
+        tx.connection.exec_driver_sql("UPDATE inbox SET shard = mod(id, 17)")
+        tx.connection.exec_driver_sql("ANALYZE inbox")
+        event.listen(store.engine, "before_cursor_execute", note)
+        shards.due(tx, queues.LIVE, 5)
+        queues.take(tx, queues.LIVE, 5, 10, shard=3)
+        event.remove(store.engine, "before_cursor_execute", note)
+        return {
+            sql: "\n".join(row[0] for row in tx.connection.exec_driver_sql(f"EXPLAIN {sql}", parameters))
+            for sql, parameters in asked
+        }
 
 
 def test_a_lookup_of_many_values_probes_once_for_each(world: Rig) -> None:

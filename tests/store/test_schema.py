@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
 
 from syncbroker.errors import StoreUnusable
-from syncbroker.store import schema, tables
+from syncbroker.store import database, schema, tables
 from syncbroker.store.database import Store, create_all, open_store
 
 
@@ -54,6 +56,38 @@ def test_migrations_make_the_indexes_that_the_code_names(empty: Store, store_url
     create_all(empty)
     assert indexes(empty) == migrated
     assert ("aliases", "aliases_by_now", ("system", "object", "now")) in migrated
+
+
+def last_numbers(store: Store) -> tuple[int, int]:
+    with store.write() as tx:
+        return tx.numbers("links", 7)[-1], tx.numbers("audit", 1)[0]
+
+
+def test_numbers_go_on_over_a_migration_and_back(store_url: str, empty: Store) -> None:
+    schema.upgrade(empty, "0002")
+    with empty.write() as tx:
+        tx.run(tables.sequences.insert().values(name="links", last=41))
+    schema.upgrade(empty)
+    assert last_numbers(empty) == (48, 1)
+    schema.downgrade(empty, "0002")
+    with empty.read() as tx:
+        assert {row.name: row.last for row in tx.run(tables.sequences.select())} == {"links": 48, "audit": 1}
+    schema.upgrade(empty)
+    assert last_numbers(empty) == (55, 2)
+
+
+def test_everything_that_is_numbered_has_its_numbers(empty: Store) -> None:
+    """Whatever the code numbers is named in `NUMBERED`, or PostgreSQL would not know it."""
+    code = Path(database.__file__).parents[1].rglob("*.py")
+    asked = {
+        name
+        for file in code
+        for name in re.findall(r'(?:numbers|new_number|reserve)\("(\w+)"', file.read_text())
+    }
+    assert asked <= set(tables.NUMBERED)
+    create_all(empty)
+    with empty.write() as tx:
+        assert {tx.numbers(name, 1)[0] for name in tables.NUMBERED} == {1}
 
 
 def test_a_store_without_tables_is_not_worked_on(empty: Store) -> None:

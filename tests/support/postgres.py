@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests: started from a wheel, or the one that the environment names.
 
-The server keeps no promise about its data: it lives in a temporary folder, does not sync, and is gone when the process
+The server keeps no promise about its data, unless it is asked to: it lives in a temporary folder, does not sync, and is gone when the process
 that started it is gone, however that ended. It listens on a Unix socket only.
 """
 
@@ -30,8 +30,8 @@ _START_SECONDS = 60
 # The shell outlives us for a moment: our end of its standard input closes with our process, even after kill -9.
 _SCRIPT = """
 "$1/initdb" -D "$2/data" -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c fsync=off -c synchronous_commit=off \
-    -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB -c timezone=UTC &
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c fsync=$3 -c synchronous_commit=$3 \
+    -c full_page_writes=$3 -c max_connections=200 -c shared_buffers=64MB -c timezone=UTC &
 cat
 kill -QUIT $!
 wait $!
@@ -71,8 +71,11 @@ class Server:
 
 
 @contextmanager
-def serve() -> Iterator[Server]:
-    """The server that the environment names, else one of our own. Raises PostgresUnavailableError."""
+def serve(*, durable: bool = False) -> Iterator[Server]:
+    """The server that the environment names, else one of our own. Raises PostgresUnavailableError.
+
+    `durable`: ours waits for the disk as a real one does, where that is what is measured.
+    """
     named = os.environ.get(ENV_URL)
     if named:
         url = make_url(named).set(drivername="postgresql+psycopg")
@@ -84,18 +87,18 @@ def serve() -> Iterator[Server]:
             ) from error
         yield Server(url)
     else:
-        with _own_server() as url:
+        with _own_server("on" if durable else "off") as url:
             yield Server(url)
 
 
 @contextmanager
-def _own_server() -> Iterator[URL]:
+def _own_server(syncs: str) -> Iterator[URL]:
     home = Path(tempfile.mkdtemp(prefix="sb-pg-"))  # short: a socket's path has about 100 characters
     try:
-        bin_path, user = _programs(home)
+        bin_path, user = programs(home)
         with (home / "log").open("wb") as log:
             shell = subprocess.Popen(
-                ["sh", "-c", _SCRIPT, "sh", str(bin_path), str(home)],
+                ["sh", "-c", _SCRIPT, "sh", str(bin_path), str(home), syncs],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -116,7 +119,7 @@ def _own_server() -> Iterator[URL]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _programs(home: Path) -> tuple[Path, int | None]:
+def programs(home: Path) -> tuple[Path, int | None]:
     """The folder of the server's programs, and the uid to run them as (None: ours).
 
     PostgreSQL refuses to run as root, so root runs it as `nobody`; that user may not be able to reach the wheel where

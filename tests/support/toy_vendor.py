@@ -17,7 +17,7 @@ import msgspec
 
 from syncbroker.core.types import Actor, Event, Item, Micros, Receipt, Write
 from syncbroker.errors import BadDelivery, Refused, Reject, Unavailable
-from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, Hook, ObjectSpec, Page
 from syncbroker.sdk.paths import get_path, nested, set_path
 from syncbroker.sdk.simulator import Request, Response, Router, Simulator, bearer, system_clock
 from syncbroker.sdk.webhook import check_signature, check_time, header, json_body, sign, unix_time
@@ -55,6 +55,8 @@ class ToySimulator(Simulator):
         self._routes: Router[tuple[str, Callable[..., Response]]] = Router(
             [
                 ("GET", "/v1/jobs/{id}", ("jobs.read", self._job)),
+                ("GET", "/v1/hooks", ("hooks.list", self._hooks)),
+                ("POST", "/v1/hooks", ("hooks.set", self._hook)),
                 ("GET", "/v1/{object}", ("list", self._list)),
                 ("POST", "/v1/{object}/read", ("read", self._read)),
                 ("POST", "/v1/{object}/find", ("find", self._find)),
@@ -92,6 +94,13 @@ class ToySimulator(Simulator):
             return handler(request, **names)
         except (ValueError, KeyError, TypeError) as error:
             return _error(400, "bad_request", f"cannot be read: {type(error).__name__}")
+
+    def _hooks(self, request: Request) -> Response:
+        return Response(json=[self.webhook] if self.webhook else [])
+
+    def _hook(self, request: Request) -> Response:
+        self.connect(request.json()["url"])
+        return Response(json={})
 
     def _list(self, request: Request, object: str) -> Response:
         after, since = request.query.get("after", ""), int(request.query.get("since", "0"))
@@ -497,6 +506,21 @@ class ToyConnector:
         sent = header(delivery, "X-Toy-Time")
         check_signature(header(delivery, "X-Toy-Signature"), self._secret, sent, ".", delivery.body)
         check_time(unix_time(sent, "ms"), delivery.received)
+
+    def hooks(self, url: str, objects: Sequence[str]) -> list[Hook]:
+        found = self._http.request("GET", "/v1/hooks", shape=list[str]).json
+        return [Hook(id="h1", url=one, ours=one == url) for one in found]
+
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        if not any(one.ours for one in self.hooks(url, objects)):
+            self._http.request("POST", "/v1/hooks", json={"url": url})
+        return Hook(id="h1", url=url, ours=True, secret=self._secret)
+
+    def sample(self, url: str, at: Micros) -> Delivery:
+        told = {"event": f"t{at}", "object": "test", "id": "t", "kind": "changed", "at": at // 1000}
+        body, sent = msgspec.json.encode([{**told, "record": None, "into": None}]), str(at // 1000)
+        headers = {"x-toy-time": sent, "x-toy-signature": sign(self._secret, sent, ".", body)}
+        return Delivery(method="POST", url=url, headers=headers, query={}, body=body, received=at)
 
     def events(self, delivery: Delivery) -> list[Event]:
         told: list[_Event] = json_body(delivery, list[_Event])

@@ -119,12 +119,13 @@ def test_generic_subscriptions_name_the_object_by_its_type() -> None:
         {"subscriptionType": "object.deletion", "objectTypeId": "0-2", "objectId": 8},
         {"subscriptionType": "object.creation", "objectTypeId": "0-3", "objectId": 9},
     ]
-    assert seen(*notices) == [("contacts", "7", "changed", None), ("companies", "8", "deleted", None)]
+    found = [("contacts", "7", "changed", None), ("companies", "8", "deleted", None)]
+    assert seen(*notices) == [*found, ("object.creation", "9", "changed", None)]
 
 
 @pytest.mark.parametrize("type_", ["deal.creation", "conversation.newMessage", "contact.somethingNew", "x"])
-def test_what_concerns_neither_contacts_nor_companies_says_nothing(type_: str) -> None:
-    assert seen({"subscriptionType": type_, "objectId": 7}) == []
+def test_what_is_not_known_is_an_event_about_its_own_subscription(type_: str) -> None:
+    assert seen({"subscriptionType": type_, "objectId": 7}) == [(type_, "7", "changed", None)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ class Desk:
         self.headers: list[Mapping[str, str]] = []
         self.stripe = StripeSimulator(
             now=lambda: int(self.seconds * 1_000_000),
-            credentials={"api_key": "sk_1", "webhook_secret": "whsec_a,whsec_b"},
+            credentials={
+                "api_key": "sk_1",
+                "webhook_secret": "whsec_a",
+                "webhook_secret_previous": "whsec_b",
+            },
             webhook="http://127.0.0.1:1/hook",
             options=options,
         )

@@ -578,12 +578,15 @@ def test_an_event_names_what_to_read(type: str, subject: str, object: str, kind:
     "type",
     [
         "zen:event-type:user.last_login_changed",
-        "zen:event-type:ticket.created",
         "zen:event-type:user.password_changed",
     ],
 )
 def test_events_that_touch_no_field_are_passed_over(type: str) -> None:
     assert told(type=type) == []
+
+
+def test_events_about_other_things_are_left_for_the_broker_to_count() -> None:
+    assert [one.object for one in told(type="zen:event-type:ticket.created")] == ["ticket"]
 
 
 def test_a_merge_names_the_user_that_stays(bench: Bench) -> None:

@@ -1,0 +1,93 @@
+"""Deliveries that wait together are dealt with together, and each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from syncbroker.core.types import Event
+from syncbroker.engine import cycle, ingest
+from syncbroker.errors import BadDelivery
+from syncbroker.sdk.connector import Delivery
+from syncbroker.store import queues
+from tests.engine.conftest import Worlds
+from tests.support.rig import Rig
+
+FIELDS = """\
+  email: {type: email, systems: {crm: email, mkt: email}}
+  name: {type: text, policy: latest, authority: [crm, mkt], systems: {crm: name, mkt: name}}
+"""
+PEOPLE = [{"email": f"p{n}@x.example", "name": f"Name {n}"} for n in range(3)]
+REQUEST = queues.Request(method="POST", url="http://x.example/")
+
+
+def stored(world: Rig, *told: Sequence[Event], bad: int = -1) -> list[int]:
+    """Each sequence of events as a delivery of the CRM, number `bad` unreadable; their numbers."""
+    connector = world.engine.connectors["crm"]
+
+    def events(delivery: Delivery) -> list[Event]:
+        number = int(delivery.body)
+        if number == bad:
+            raise BadDelivery("no JSON")
+        return list(told[number])
+
+    connector.events = events  # type: ignore[method-assign]
+    with world.engine.store.write() as tx:
+        return [
+            queues.store_delivery(tx, "crm", str(n), world.clock(), REQUEST, str(n).encode()) or 0
+            for n in range(len(told))
+        ]
+
+
+def changed(*ids: str) -> list[Event]:
+    return [Event(object="people", id=id_, kind="changed") for id_ in ids]
+
+
+@pytest.fixture
+def here(world: Worlds) -> Rig:
+    found = world(FIELDS, {"crm": PEOPLE, "mkt": PEOPLE})
+    found.sync()
+    return found
+
+
+def reads(world: Rig) -> int:
+    return sum(entry.operation == "people.read" for entry in world.systems["crm"].log)
+
+
+def test_a_record_that_several_deliveries_name_is_read_once_and_all_of_them_are_done(here: Rig) -> None:
+    for n in range(1, 4):
+        here.edit("crm", f"p{n:06d}", name=f"New {n}")
+    before = reads(here)
+    numbers = stored(here, changed("p000001"), changed("p000002", "p000001"), changed("p000003"))
+    assert ingest.receive(here.engine, *numbers) == 3
+    assert reads(here) == before + 1
+    assert ingest.receive(here.engine, *numbers) == 0
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("mkt", "name") == ["New 1", "New 2", "New 3"]
+
+
+def test_one_that_cannot_be_read_is_rejected_and_the_others_are_dealt_with(here: Rig) -> None:
+    here.edit("crm", "p000002", name="New 2")
+    numbers = stored(here, changed("p000001"), changed("p000002"), bad=0)
+    assert ingest.receive(here.engine, *numbers) == 1
+    with here.engine.store.read() as tx:
+        assert queues.delivery_counts(tx) == {"rejected": 1, "done": 1}
+
+
+def test_ids_that_change_there_and_back_in_two_deliveries_are_taken_one_after_the_other(here: Rig) -> None:
+    there, back = (
+        Event(object="people", id=old, kind="rekeyed", new_id=new)
+        for old, new in (("p000001", "p000009"), ("p000009", "p000001"))
+    )
+    here.edit("crm", "p000001", name="New 1")
+    assert ingest.receive(here.engine, *stored(here, [there], [back])) == 2
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("mkt", "name")[0] == "New 1"
+
+
+def test_only_the_system_that_is_asked_is_read_for_what_nobody_maps(here: Rig) -> None:
+    unknown = [msgspec.structs.replace(one, object="ghosts") for one in changed("p000001")]
+    numbers = stored(here, unknown, changed("p000002"))
+    assert ingest.receive(here.engine, *numbers) == 1

@@ -8,6 +8,7 @@ The first line of output is where it listens; it ends when its standard input do
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from starlette.routing import Route
 
 from benchmarks.server import plain
 from syncbroker.bootstrap import build
+from syncbroker.cli import logs
 from syncbroker.sdk.registry import GROUP, Registry
 from syncbroker.sdk.webhook import same, sign
 from syncbroker.settings import Settings
@@ -137,12 +139,9 @@ def _postgresql(url: str) -> Callable[[str, bytes], None]:
 
 def main() -> None:
     who, url = sys.argv[1:]
-    from syncbroker.cli import logs
-
-    logs.configure(
-        "INFO", Path("/dev/null").open("w")
-    )  # the line of each request is written, and read by nobody
     with ExitStack() as stack:
+        # the line of each request is written, and read by nobody
+        logs.configure("INFO", stack.enter_context(Path(os.devnull).open("w")))
         print({"broker": broker, "bare": bare}[who](url, stack), flush=True)
         sys.stdin.read()
 

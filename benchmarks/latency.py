@@ -4,10 +4,10 @@
     python -m benchmarks.latency --mode scaled --rate 100             # PostgreSQL, Redis, two workers
     python -m benchmarks.latency --limits real --rate 5               # what the vendors' plans allow
 
-Three simulated vendors in a process of their own, people who edit there at a steady rate, webhooks, and the broker as a
-user starts it. Times are the vendors': when the edit was made, and when the write that carries its value was handled. An
-edit that was overtaken by a later one before it was written counts apart. With `--kills` processes are killed meanwhile,
-and the time from each kill to the next write is shown.
+Three simulated vendors in a process of their own, people who edit there at a steady rate, webhooks, and the broker as
+a user starts it. Times are the vendors': when the edit was made, and when the write that carries its value was handled.
+An edit that was overtaken by a later one before it was written counts apart. With `--kills` processes are killed
+meanwhile, and the time from each kill to the next write is shown.
 """
 
 from __future__ import annotations
@@ -79,12 +79,22 @@ def measure(stage: Stage, given: argparse.Namespace) -> Latency:
     load.stop()
     killer.finish()
     lost = stage.until_right(given.patience)
-    return figures(stage, given, (begun, ended), edits, taken, killer, memory, len(lost))
+    return figures(
+        stage,
+        given,
+        span=(begun, ended),
+        skipped=edits,
+        taken=taken,
+        killer=killer,
+        memory=memory,
+        lost=len(lost),
+    )
 
 
 def figures(
     stage: Stage,
     given: argparse.Namespace,
+    *,
     span: tuple[int, int],
     skipped: int,
     taken: int,
@@ -92,6 +102,7 @@ def figures(
     memory: Memory,
     lost: int,
 ) -> Latency:
+    """`span`: what is counted, µs. `skipped`: edits before it. `taken`: webhooks within it."""
     wrote = stage.writes()
     first: dict[tuple[str, str], int] = {}
     for one in wrote:
@@ -125,13 +136,16 @@ def show(found: Latency) -> str:
     def said(times: list[float]) -> str:
         return "p50 {} s, p95 {} s, p99 {} s, longest {} s".format(*times) if times else "nothing was written"
 
+    reached = f"{found.reached} edits/s (of {found.rate:g} wanted), {found.webhooks} webhooks/s"
     lines = [
-        f"{found.mode}, limits {found.limits}: {found.reached} edits/s (of {found.rate:g} wanted),"
-        f" {found.webhooks} webhooks/s",
+        f"{found.mode}, limits {found.limits}: {reached}",
         f"edit to write  {said(found.spread)}",
         *(f"  to {system:10} {said(times)}" for system, times in found.by_system.items()),
         f"overtaken      {found.overtaken}; wrong in the end {found.lost}; written twice {found.doubled}",
-        *(f"recovery       {kind}: median {one[0]} s, p95 {one[1]} s" for kind, one in found.recovery.items()),
+        *(
+            f"recovery       {kind}: median {one[0]} s, p95 {one[1]} s"
+            for kind, one in found.recovery.items()
+        ),
         *(f"memory         {name}: {a:.1f} -> {b:.1f} MB" for name, (a, b) in found.memory.items()),
     ]
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """Alembic's environment: always runs on a connection that the store opened, one migration a transaction of its own."""
 
+from typing import Any
+
 from alembic import context
 
 from syncbroker.store.tables import metadata
@@ -12,9 +14,9 @@ if (
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203948)")
 
 
-def is_here(item, _name, _type, _reflected, _compared):  # noqa: ANN001, ANN201  # Alembic's own signature
+def is_here(item: Any, _name: str | None, _type: str, _reflected: bool, _compared: Any) -> bool:
     """An index that one kind of store has alone names it."""
-    return item.info.get("only", connection.dialect.name) == connection.dialect.name
+    return bool(item.info.get("only", connection.dialect.name) == connection.dialect.name)
 
 
 context.configure(

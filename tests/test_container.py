@@ -99,7 +99,9 @@ def test_base_images_are_pinned_and_the_same() -> None:
 
 
 def test_every_step_says_what_it_runs_without_a_shell() -> None:
-    steps = [one for stage in stages() for one in (*stage.of("RUN"), *stage.of("CMD"), *stage.of("ENTRYPOINT"))]
+    steps = [
+        one for stage in stages() for one in (*stage.of("RUN"), *stage.of("CMD"), *stage.of("ENTRYPOINT"))
+    ]
     assert [one for one in steps if not isinstance(json.loads(one), list)] == []
 
 
@@ -113,7 +115,9 @@ def test_it_does_not_run_as_root_and_ends_on_sigterm() -> None:
 
 
 def test_every_install_of_the_image_is_by_hash_or_of_the_wheel_alone() -> None:
-    installs = [json.loads(one) for stage in stages() for one in stage.of("RUN") if '"install", "--no-cache' in one]
+    installs = [
+        json.loads(one) for stage in stages() for one in stage.of("RUN") if '"install", "--no-cache' in one
+    ]
     assert len(installs) == 3
     assert all("--require-hashes" in one or {"--no-deps", "--no-index"} <= set(one) for one in installs)
 

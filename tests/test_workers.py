@@ -239,3 +239,25 @@ def test_deliveries_of_a_paused_system_do_not_hide_those_of_others(world: Rig) -
         stops.stop(tx, stops.Stop(system="marketing", since=1, person="pat", why="a test"))
     assert other is not None
     assert cycle.due(world.engine).told == ["crm"]
+
+
+def _make_due_turns(workers: Workers, world: Rig) -> None:
+    for one in workers.clock._take_turns(world.clock()):
+        workers.work.pull(one.system, one.object, one.due)
+
+
+def test_a_clock_that_was_set_back_delays_no_reading_by_more_than_its_schedule(world: Rig) -> None:
+    _scheduled(world, "    pull: {every: 5m}\n")
+    workers = Workers(world.engine, 1.0)
+    workers.clock.look()
+    world.clock.pass_(331)
+    _make_due_turns(workers, world)
+    world.clock.pass_(-3600)
+    set_back = world.clock()
+    workers.clock.look()
+    world.clock.pass_(331)
+    _make_due_turns(workers, world)
+    with world.engine.store.read() as tx:
+        pulled = runs.cursor(tx, "crm", "people").pulled
+    assert pulled is not None
+    assert set_back < pulled <= world.clock()

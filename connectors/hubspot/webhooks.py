@@ -114,8 +114,8 @@ def events(delivery: Delivery) -> list[Event]:
 
 
 def no_api(url: str, objects: Sequence[str], system: str) -> Refused:
-    """ "Managing your private app's webhook subscriptions via API is not currently supported"
-    (developers.hubspot.com/docs/api/create-and-edit-webhook-subscriptions-in-private-apps): what a person has to do.
+    """What a person has to do, since "managing your private app's webhook subscriptions via API is not currently
+    supported" (developers.hubspot.com/docs/api/create-and-edit-webhook-subscriptions-in-private-apps).
 
     The webhooks API proper asks for the app's own developer credentials, which a private app has none of.
     """

@@ -207,7 +207,9 @@ class Mailchimp:
         return hooks.sample(url, at, self._secrets[0], self._signing[0])
 
     def events(self, delivery: Delivery) -> list[Event]:
-        """One event, and always a hint; of another type than those that are known, an event about that type. `fired_at` has no zone (the account's own, unknown here): no time.
+        """One event, and always a hint; of another type than those that are known, an event about that type.
+
+        `fired_at` has no zone (the account's own, unknown here): no time.
 
         There is no delivery id. Two changes may fall into one second, so the key of an event holds the body's digest.
         """

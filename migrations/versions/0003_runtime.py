@@ -1,4 +1,4 @@
-"""What many processes share, and what people did: turns, leases, stops, audit, credentials, and the decisions' chain."""
+"""What processes share, and what people did: turns, leases, stops, audit, credentials, and the decisions' chain."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -115,6 +115,13 @@ def _show(found: Status) -> None:
     _show_runs(to, found)
     print_table(
         to,
+        ["could not be decided", "object", "count", "because of"],
+        [(one.system, one.object, one.count, "; ".join(one.faults)) for one in found.set_aside],
+        title="set aside after a fault",
+        right=["count"],
+    )
+    print_table(
+        to,
         ["left out or put right", "system", "object", "times", "meaning"],
         [(one.what, one.system, one.object, one.count, one.meaning) for one in found.counters],
         title="nothing silent",
@@ -135,7 +142,7 @@ def _show_runs(to: Console, found: Status) -> None:
 
 
 def _show_webhooks(to: Console, found: Status) -> None:
-    """A line for each system whose webhooks are not heard: a warning where they were, a remark where they never were."""
+    """A line for each system whose webhooks are not heard: bold where they were, a remark where they never were."""
     for system in found.systems:
         hooks = system.webhooks
         if hooks is not None and hooks.silent_since is not None:

@@ -64,7 +64,7 @@ def list_(systems: Systems = None, as_json: Json = False) -> None:
 
 
 @app.command("test")
-def test(systems: Systems = None, as_json: Json = False) -> None:
+def try_out(systems: Systems = None, as_json: Json = False) -> None:
     """Send a signed sample to our own public address, and say what happens at each step.
 
     Nothing of a record is in it, and nothing is changed: it is counted as an event that is not known.

@@ -178,9 +178,9 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
     """One connected account. `credentials` have their ${VARIABLES} filled in and are never printed.
 
     `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `deliveries`: (count,
-    seconds) of webhooks that are taken. `url` replaces the vendor's base URL. `options` are the connector's own (a list
-    id, an account id). `concurrency`: how many writing calls may be under way at once. `objects`: schedules of single
-    objects. `max_lag`: seconds after which a change should be everywhere.
+    seconds) of webhooks that are taken. `url` replaces the vendor's base URL. `options` are the connector's own (a
+    list id, an account id). `concurrency`: how many writing calls may be under way at once. `objects`: schedules of
+    single objects. `max_lag`: seconds after which a change should be everywhere.
     """
 
     name: str

@@ -39,8 +39,7 @@ def receive_due(engine: Engine, system: str, told: Callable[[], None]) -> int:
     done = 0
     while numbers := _due(engine, system):
         engine.holder.check()
-        if closed := breaker.closed(engine, breaker.reads(system)):
-            _log.info("put off", work="receive", system=system, error=closed)
+        if breaker.closed(engine, breaker.reads(system)):
             return done
         if receive_some(engine, numbers, system):
             told()

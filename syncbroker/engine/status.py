@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine, silent
+from syncbroker.engine.breaker import reads
 from syncbroker.engine.explain import standing
 from syncbroker.engine.health import Fare, fares, health
 from syncbroker.engine.history import EPOCH, moment
@@ -33,10 +34,12 @@ COUNTED = {
     "likeness_crowded": "records that share every piece of a name with too many others to be compared with all of them",
     "merged_at_vendor": "records that a vendor merged into another one",
     "met_before_answer": "records that were met before the create that made them was answered",
+    "poison_delivery": "deliveries that were set aside after faults, kept until a person has them tried again",
     "reappeared": "records that were there again after a deletion",
     "rechecked_away": "writes put back because the system held something else by then",
     "renamed": "external ids that changed; their links were re-pointed",
     "reread_failed": "observations that could not be read again at once; they are as soon as it works",
+    "set_aside": "observations that could not be decided because of a fault; they wait until they are tried again",
     "superseded": "older values that their own system had replaced before they were seen",
     "tombstoned": "observations of records that were deleted or detached on purpose",
     "too_many_missing": "sweeps that missed so many records that no deletion was believed",
@@ -134,6 +137,15 @@ class HeldStatus(msgspec.Struct, frozen=True, kw_only=True):
     review: int
 
 
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """Observations of one object that could not be decided; `faults` are the first few of their kinds and places."""
+
+    system: str
+    object: str
+    count: int
+    faults: list[str]
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """References of one system to an entity, whose records are not linked (yet)."""
 
@@ -159,6 +171,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alarms: int
     references: list[Waiting]
     observations: int
+    set_aside: list[Aside]
     deliveries: dict[str, int]
     unfinished: list[RunStatus]
     failed: list[RunStatus]
@@ -202,6 +215,7 @@ def status(engine: Engine) -> Status:
             alarms=waits.alarm_count(tx),
             references=_references(tx),
             observations=queues.inbox_size(tx),
+            set_aside=_set_aside(tx),
             deliveries=queues.delivery_counts(tx),
             unfinished=[_run(run) for run in runs.unfinished(tx)],
             failed=_failed(tx),
@@ -231,7 +245,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemStatus]:
                 objects=[_object(tx, name, object_, links) for object_ in objects],
                 pushes={state: count for (system, state), count in sorted(pushes.items()) if system == name},
                 next_push=moment(queues.next_due(tx, name)),
-                breaker=_breaker(runs.breaker(tx, name), now),
+                breaker=_breaker(runs.breaker(tx, name), now) or _breaker(runs.breaker(tx, reads(name)), now),
                 webhooks=_webhooks(heard.get(name), quiet.get(name)) if name in telling else None,
             )
         )
@@ -272,6 +286,20 @@ def _references(tx: Tx) -> list[Waiting]:
     p = tables.pending_references.c
     query = select(p.system, p.entity, func.count()).group_by(p.system, p.entity).order_by(p.system, p.entity)
     return [Waiting(system=row[0], entity=row[1], count=int(row[2])) for row in tx.run(query)]
+
+
+def _set_aside(tx: Tx) -> list[Aside]:
+    counts = queues.set_aside_counts(tx)
+    some = queues.set_aside(tx) if counts else []
+    return [
+        Aside(
+            system=system,
+            object=object_,
+            count=count,
+            faults=sorted({one.error for one in some if (one.system, one.object) == (system, object_)}),
+        )
+        for (system, object_), count in sorted(counts.items())
+    ]
 
 
 def _failed(tx: Tx) -> list[RunStatus]:

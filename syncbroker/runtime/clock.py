@@ -137,7 +137,10 @@ class Clock:
         text, known = schedule.text(plan), there.get(key)
         if known is not None and known.plan == text:
             latest = FAR if plan is None else _latest(plan, now, " ".join(key))
-            return known if known.due <= latest else _turn(*key, due=latest, plan=text, like=known)
+            if known.due <= latest:
+                return known
+            ahead = known.started is not None and known.started > now  # the clock was set back
+            return _turn(*key, due=latest, plan=text, like=None if ahead else known)
         at = runs.cursor(tx, system, object_)
         last = at.pulled if kind == "pull" else at.swept
         if kind == "pull" and at.first_read is None and last is None:

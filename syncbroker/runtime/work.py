@@ -195,7 +195,9 @@ class Work:
             last = at.pulled if turn.kind == "pull" else at.swept
             if not turns.begin(tx, turn, now, following):
                 return False
-            if last is not None and last >= turn.due:  # somebody had it read after it was due
+            if last is not None and turn.due <= last <= max(
+                now, turn.due
+            ):  # somebody had it read since it was due
                 turns.end(tx, turn, now)
                 return False
         return True

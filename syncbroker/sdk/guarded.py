@@ -97,7 +97,7 @@ class Guarded:
     # ---- what a connector may lack ----
 
     def delivery_id(self, delivery: Delivery) -> str:
-        """ "" for a vendor that gives none, and for a body that cannot be read."""
+        """Empty for a vendor that gives none, and for a body that cannot be read."""
         if self._identifies is None:
             return ""
         try:

@@ -105,7 +105,8 @@ def check_secret(given: str, expected: str | Sequence[str]) -> None:
         raise BadSetting(
             "the webhook secret is empty", hint="choose a long random text and put it in the URL"
         )
-    if not any([same(given, one) for one in known]):  # all of them: no early exit here either
+    matches = [same(given, one) for one in known]  # all of them: no early exit here either
+    if not any(matches):
         raise BadDelivery("the delivery came to a wrong secret URL", status=401)
 
 

@@ -56,10 +56,13 @@ def put(tx: Tx, found: Iterable[Turn]) -> None:
 
 
 def count_anew(tx: Tx, one: Turn, before: Turn) -> bool:
-    """Another plan, or another time for it, unless somebody was quicker."""
+    """Another plan, or another time for it, unless somebody was quicker. `one.started` is None where the clock was set
+    back: a turn that was begun later than now would keep the next one from being begun."""
     t = tables.turns
     here = _is(before) & (t.c.due == before.due) & (t.c.plan == before.plan)
-    return bool(tx.run(t.update().where(here).values(due=one.due, plan=one.plan)).rowcount)
+    return bool(
+        tx.run(t.update().where(here).values(due=one.due, plan=one.plan, started=one.started)).rowcount
+    )
 
 
 def drop(tx: Tx, found: Iterable[Turn]) -> None:

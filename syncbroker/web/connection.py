@@ -26,6 +26,9 @@ HEADER_SECONDS = 10.0
 HEADER_BYTES = 65_536
 """How long the headers of a request may be."""
 
+LINGER_SECONDS = 1.0
+"""How long a client has to read why it was turned away."""
+
 CONNECTIONS = 512
 """How many connections there may be at a time. Each may be sending a body of the largest size."""
 
@@ -39,8 +42,15 @@ MESSAGES = {
 
 _log = structlog.get_logger()
 
-_silent = logging.Logger("uvicorn")  # its lines are told by us, with what we know of the request
-_silent.addHandler(logging.NullHandler())
+
+class _Silent(logging.Logger):
+    """Takes no line: what uvicorn would say of a request is told by us, with what we know of it."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # logging's own name
+        return level < 0
+
+
+_silent = _Silent("uvicorn")
 
 
 class _Joined:
@@ -63,6 +73,10 @@ class _Joined:
     def close(self) -> None:
         self._flush()
         self._transport.close()
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
 
     def _flush(self) -> None:
         if self._parts:
@@ -151,6 +165,7 @@ class Connection(H11Protocol):
         self._over = True
         self._rest()
         self._unset_keepalive_if_required()
+        self._tell(status, outcome)
         body = orjson.dumps({"error": MESSAGES.get(status, MESSAGES[400])})
         later = b"Retry-After: 10\r\n" if status == 503 else b""
         self.transport.write(
@@ -160,8 +175,11 @@ class Connection(H11Protocol):
             + f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        self.transport.close()
-        self._tell(status, outcome)
+        if outcome == "crowded":
+            self.transport.close()
+        else:  # closed at once, what still comes in would make the kernel take the answer back
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _tell(self, status: int, outcome: str) -> None:
         self._counts.note("", outcome)

@@ -1,5 +1,8 @@
-"""Trying the way in, end to end: a forged delivery and a genuine one are sent to our own public endpoint over real HTTP,
-and what became of the genuine one is looked up in the store, step by step."""
+"""Trying the way in, end to end, step by step.
+
+A forged delivery and a genuine one are sent to our own public endpoint over real HTTP, and what became of the genuine
+one is looked up in the store.
+"""
 
 from __future__ import annotations
 

@@ -94,10 +94,11 @@ class Webhooks:
         """What is to be told of it in the log goes into the request's `told`."""
         told: dict[str, Any] = request.scope["told"]
         system = request.path_params["system"]
+        if system not in self._taken:
+            told["outcome"] = "nothing_here"
+            return problem(404, "no webhooks are taken here")
+        told["system"] = system
         try:
-            if system not in self._taken:
-                raise Declined(404, "nothing_here", "no webhooks are taken here")
-            told["system"] = system
             return await self._received(request, system, told)
         except Declined as why:
             told |= {"outcome": why.outcome, "reason": why.message}

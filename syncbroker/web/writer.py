@@ -146,7 +146,7 @@ class Writer:
         except SyncbrokerError as error:
             _answer(group, error)
             return False
-        except Exception:  # whatever it is, the thread goes on: it is the only way into the store
+        except Exception:  # noqa: BLE001  # whatever it is, the thread goes on: it is the only way into the store
             _log.exception("fault", work="store deliveries", count=len(group))
             _answer(group, Retry("the deliveries could not be stored"))
             return False

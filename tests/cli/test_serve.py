@@ -104,7 +104,7 @@ def test_a_worker_alone_syncs_and_ends_on_a_signal(world: World) -> None:
         until(lambda: len(world.held("billing")) == 2)
         code, log = broker.stop()
     assert code == 0
-    assert "synced" in {line["event"] for line in log}
+    assert "read" in {line["event"] for line in log}
 
 
 def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_take_up(world: World) -> None:

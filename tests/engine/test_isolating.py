@@ -188,7 +188,7 @@ def test_a_fault_before_anything_was_taken_is_told(here: Rig, monkeypatch: pytes
 
 
 def test_a_fault_outside_our_code_is_placed_where_it_arose() -> None:
-    with pytest.raises(AttributeError) as told_:
+    with pytest.raises(TypeError) as told_:
         records.digest(b"", None)  # type: ignore[arg-type]  # the fault that is wanted
-    assert described(told_.value).startswith("AttributeError in digest at syncbroker/store/records.py:")
+    assert described(told_.value).startswith("TypeError in digest at syncbroker/store/records.py:")
     assert described(ValueError("x")) == "ValueError"

@@ -197,7 +197,9 @@ def running(here: Rig) -> Iterator[Any]:
 
         def start(token: str = "", *, metrics: bool = True) -> Any:
             counts, requests = Counts(), Requests()
-            shown = Page(here.engine, counts, token=token, requests=requests.all, bound=100) if metrics else None
+            shown = (
+                Page(here.engine, counts, token=token, requests=requests.all, bound=100) if metrics else None
+            )
             writer = stack.enter_context(writing(here.engine.store, lambda _n, _s: None, 100))
             settings = Settings()  # type: ignore[call-arg]  # all as usual
             app = make_app(here.engine, settings, writer, lambda: True, requests, page=shown)
@@ -293,8 +295,7 @@ def test_every_metric_that_an_alert_names_is_in_a_real_scrape(rule: dict[str, An
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_every_label_that_an_alert_uses_is_one_of_its_metric(rule: dict[str, Any]) -> None:
-    from syncbroker.engine import silent
-from syncbroker.metrics.counts import FAMILIES
+    from syncbroker.metrics.counts import FAMILIES
     from syncbroker.metrics.store import GAUGES
 
     labels = {f"syncbroker_{name}_total": set(names) for name, (_, names) in FAMILIES.items()}

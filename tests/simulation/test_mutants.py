@@ -31,8 +31,8 @@ MORE = 40
 def base_before_write(patch: pytest.MonkeyPatch) -> None:
     real = deliver._claim
 
-    def claim(ws: Workspace, row: Any, externals: dict[str, str]) -> Any:
-        made = real(ws, row, externals)
+    def claim(ws: Workspace, row: Any, externals: dict[str, str], holder: str) -> Any:
+        made = real(ws, row, externals, holder)
         if made is not None:
             link = ws.link(row.link)
             moved = {

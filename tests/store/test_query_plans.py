@@ -44,6 +44,9 @@ SMALL = {
     "shapes",
     "shape_outcomes",
     "pauses",
+    "leases",
+    "stops",
+    "turns",
 }
 BIG = {table.name for table in tables.metadata.tables.values()} - SMALL
 

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: started from a wheel, or the one that the environment names.
 
-The server keeps no promise about its data, unless it is asked to: it lives in a temporary folder, does not sync, and is gone when the process
-that started it is gone, however that ended. It listens on a Unix socket only.
+The server keeps no promise about its data, unless it is asked to: it lives in a temporary folder, does not sync, and is
+gone when the process that started it is gone, however that ended. It listens on a Unix socket only.
 """
 
 from __future__ import annotations

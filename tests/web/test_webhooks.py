@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,78 +11,9 @@ from syncbroker.sdk.connector import Delivery
 from syncbroker.sdk.webhook import check_secret, sign
 from syncbroker.store import queues
 from syncbroker.web import webhooks
-from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts
-from syncbroker.web.server import listen, serving, url_of
-from syncbroker.web.writer import writing
-from tests.support.asking import Answered, ask
 from tests.support.rig import Rig
-from tests.support.three import three
 from tests.support.toy_vendor import CREDENTIALS
-
-
-class Web:
-    """The application over a world, really listening, with what it announced."""
-
-    def __init__(self, world: Rig, stack: ExitStack, **settings: Any) -> None:
-        self.world = world
-        self.nudges: list[tuple[int, str]] = []
-        self.counts = Counts()
-        chosen = world.settings.model_copy(update=settings)
-        store = world.engine.store
-        writer = stack.enter_context(writing(store, self._note, chosen.max_waiting))
-        app = make_app(world.engine, chosen, writer, lambda: False, self.counts)
-        listening = listen("127.0.0.1", 0)
-        self.url = url_of(listening)
-        stack.enter_context(serving(app, listening, self.counts))
-
-    def _note(self, number: int, system: str) -> None:
-        self.nudges.append((number, system))
-
-    def ask(self, method: str, path: str, body: Any = b"", **headers: str) -> Answered:
-        return ask(method, self.url, path, body, {"Host": "broker.example", **headers})
-
-    def post(self, body: bytes, path: str = "/webhooks/crm", **headers: str) -> Answered:
-        return self.ask("POST", path, body, **headers)
-
-    def signed(self, body: bytes, path: str = "/webhooks/crm", **headers: str) -> Answered:
-        sent = str(self.world.clock() // 1000)
-        signature = sign(CREDENTIALS["webhook_secret"], sent, ".", body)
-        return self.post(body, path, **{"X-Toy-Time": sent, "X-Toy-Signature": signature, **headers})
-
-    def stored(self) -> list[queues.Stored]:
-        with self.world.engine.store.read() as tx:
-            found = [queues.delivery(tx, number) for number, _ in queues.new_deliveries(tx, 100)]
-        return [one for one in found if one is not None]
-
-
-@pytest.fixture
-def world(tmp_path: Path, sqlite_url: str) -> Iterator[Rig]:
-    with three(tmp_path, sqlite_url) as made:
-        yield made
-
-
-Start = Callable[..., Web]
-
-
-@pytest.fixture
-def start(world: Rig) -> Iterator[Start]:
-    """Starts the application with other settings."""
-    with ExitStack() as stack:
-        yield partial(Web, world, stack)
-
-
-@pytest.fixture
-def web(start: Start) -> Web:
-    return start()
-
-
-def until_logged(logs: list[Any], event: str, times: int = 1) -> None:
-    """A request is logged after it was answered."""
-    until = time.monotonic() + 30
-    while sum(line["event"] == event for line in logs) < times and time.monotonic() < until:
-        time.sleep(0.005)
-
+from tests.web.conftest import Start, Web, until_logged
 
 BODY = b'[{"event": "e1"}]'
 

@@ -7,10 +7,11 @@ import mmap
 import os
 import struct
 import time
+from pathlib import Path
 
 _real_ns = time.time_ns
 
-with open(os.environ["SOAK_CLOCK"], "r+b") as _file:
+with Path(os.environ["SOAK_CLOCK"]).open("r+b") as _file:
     _offset = mmap.mmap(_file.fileno(), 8)
 
 

@@ -259,7 +259,7 @@ class _Party:
 
     def _attach(self, guest: _Guest, talk: _Talk) -> None:
         found = guest.found
-        kind: decisions.Kind = "linked" if found.record else "created"
+        kind: Kind = "linked" if found.record else "created"
         why = f"the same {found.rule}" if found.record else "no record matched"
         place = self.ws.engine.place(self.plan, found.line) if found.record else ""
         file, line = packing.placed(place)

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from syncbroker.core import fanout
 from syncbroker.core import match as matching
 from syncbroker.core.plan import Plan, Reader, Seen
-from syncbroker.core.resolve import Question, Verdict, outranks, resolve
+from syncbroker.core.resolve import Kind, Question, Verdict, outranks, resolve
 from syncbroker.core.state import NOTHING, FieldState, Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Source, ledger, owing, staging
@@ -118,13 +118,13 @@ class _Field:
 
     def agreed(self, source: str) -> packing.Head:
         """The head of an outcome that agrees with a golden value of this source; its winner is the new source."""
-        head = self._agreed.get(source)
-        if head is None:
-            wins = bool(source) and outranks(self.rule, self._system, source)
-            winner = self._system if wins else source
-            flags = self._flags | packing.SAME
-            head = ("agreed", self.rule.policy, "the same value", winner, flags, self._file)
-            self._agreed[source] = head
+        known = self._agreed.get(source)
+        if known is not None:
+            return known
+        winner = self._system if source and outranks(self.rule, self._system, source) else source
+        flags = self._flags | packing.SAME
+        head: packing.Head = ("agreed", self.rule.policy, "the same value", winner, flags, self._file)
+        self._agreed[source] = head
         return head
 
     def renewed(self, golden: Golden, until: Micros) -> Golden:

@@ -176,7 +176,7 @@ def world(folder: Path, name: str, entity: str) -> Iterator[Engine]:
     url = f"sqlite:///{mapped}/store.db"
     store = open_ready(url)
     ticks = iter(range(START, START + 10**9, 1_000_000))
-    now = mock.Mock(side_effect=lambda: now.at)
+    now: Any = mock.Mock(side_effect=lambda: now.at)
     now.at, now.tick = START, lambda: setattr(now, "at", next(ticks))
     engine = build(
         Settings(mappings=mapped, database_url=url),  # type: ignore[call-arg]  # the rest is usual

@@ -51,8 +51,6 @@ WORDS = st.sampled_from(
         "subscriptionType",
         "objectId",
         "eventId",
-    ]
-    + [
         "occurredAt",
         "customer.updated",
         "zen:event-type:user.created",

@@ -36,7 +36,9 @@ def test_rotating_without_the_key_of_one_changes_none(store: Store) -> None:
         assert credentials.get(tx, [OLD], "A") == "a"
 
 
-@pytest.mark.parametrize("text", ["short", "x" * 44, f"{OLD.decode()},nonsense"])
+@pytest.mark.parametrize(
+    "text", ["short", "x" * 44, f"{OLD.decode()},nonsense"], ids=["short", "long", "second"]
+)
 def test_what_is_no_key_is_named_by_its_place_and_not_shown(text: str) -> None:
     with pytest.raises(BadSetting) as told:
         credentials.parse_keys(text)

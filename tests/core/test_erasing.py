@@ -29,9 +29,7 @@ def test_what_belongs_to_it_is_found(text: str) -> None:
     assert FOUND.within(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "p0000012", "xp000001", "123", "2012", "joann@x.example.org"[2:] + "!", "abc"]
-)
+@pytest.mark.parametrize("text", ["", "p0000012", "xp000001", "123", "2012", "nn@x.example", "abc"])
 def test_what_only_looks_like_it_is_not(text: str) -> None:
     assert not FOUND.within(text)
 

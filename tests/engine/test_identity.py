@@ -377,12 +377,14 @@ def test_one_delivery_may_tell_of_a_merge_and_of_a_change_of_the_survivor(world:
     assert here.held("mkt", "name") == ["Ann Merged"]
 
 
-def test_a_delivery_about_what_is_not_mapped_is_counted(world: Worlds) -> None:
+@pytest.mark.parametrize(("object_", "what"), [("deals", "unknown_event"), ("firms", "unmapped_event")])
+def test_a_delivery_about_what_is_not_read_is_counted(world: Worlds, object_: str, what: str) -> None:
+    """The connector may know the object, which the mapping does not read, or not know it at all."""
     here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
-    deliveries(here, "crm", Event(object="deals", id="d1", kind="changed"))
+    deliveries(here, "crm", Event(object=object_, id="d1", kind="changed"))
     with here.engine.store.read() as tx:
-        assert runs.counters(tx)["unmapped_event", "crm", ""] == 1
+        assert runs.counters(tx)[what, "crm", ""] == 1
 
 
 def test_a_stale_state_that_was_only_counted_does_not_hide_a_return_to_it(world: Worlds) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import func, select
 
 from syncbroker.core import resolve
 from syncbroker.core.resolve import POLICIES
@@ -51,6 +52,12 @@ def remapped(world: Rig) -> str:
     return before
 
 
+def decided(world: Rig) -> int:
+    """How many decisions there are; their numbers may have gaps."""
+    with world.engine.store.read() as tx:
+        return int(tx.run(select(func.count()).select_from(tables.decisions)).scalar_one())
+
+
 def by_version(done: Replayed) -> dict[str, replaying.VersionReplayed]:
     return {one.version: one for one in done.versions}
 
@@ -61,7 +68,8 @@ def test_every_stored_decision_resolves_to_its_outcome_again(any_world: Worlds) 
     lived(world)
     done = replay(world.engine)
     assert done.difference is None
-    assert done.decisions == done.last == world.last_decision()
+    assert done.last == world.last_decision()
+    assert done.decisions == decided(world)
     assert done.verified > 10
     assert by_version(done)[world.engine.mapping.version].verified == done.verified
 
@@ -187,7 +195,7 @@ def test_it_goes_through_the_log_in_bounded_pieces(world: Rig, monkeypatch: pyte
     sizes: list[int] = []
     done = replay(world.engine, progress=sizes.append)
     assert set(sizes) == {1}
-    assert done.decisions == len(sizes) == world.last_decision()
+    assert done.decisions == len(sizes) == decided(world)
 
 
 def test_an_empty_log_has_nothing_to_replay(any_world: Worlds) -> None:

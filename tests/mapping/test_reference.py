@@ -44,7 +44,7 @@ def files(kind: str, block: str) -> dict[str, str]:
     """A whole folder around an example. `kind` is the word behind ```yaml."""
     if kind == "systems":
         systems = re.findall(r"^  (\w+):", block, re.MULTILINE)
-        links = ", ".join(f"{name}: {{object: x}}" for name in systems)
+        links = ", ".join(f"{name}: {{object: contacts}}" for name in systems)
         fields = ", ".join(f"{name}: {{type: text, systems: {{{name}: x}}}}" for name in systems)
         entity = f"entity: company\nlinks: {{{links}}}\nmatch: []\nfields: {{{fields}}}\n"
         return {"systems.yaml": block, "company.yaml": entity}

@@ -11,7 +11,7 @@ import pytest
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
 from syncbroker.errors import OutcomeUnknown, Refused, SyncbrokerError, Unauthorised, Unavailable
 from syncbroker.sdk.conformance import Bench, checks, name
-from syncbroker.sdk.connector import Account, Change, Connector, Delivery, ObjectSpec, Page
+from syncbroker.sdk.connector import Account, Change, Connector, Delivery, Hook, ObjectSpec, Page
 from tests.sdk.test_conformance import PEOPLE
 from tests.support.toy_vendor import CREDENTIALS, ToyConnector, ToySimulator
 
@@ -228,6 +228,21 @@ class HearsNothing(ToyConnector):
         return []
 
 
+class GivesNoId(ToyConnector):
+    def delivery_id(self, delivery: Delivery) -> str:
+        return ""
+
+
+class RegistersNothing(ToyConnector):
+    def register(self, url: str, objects: Sequence[str]) -> Hook:
+        return Hook(id="h1", url=url, ours=True)
+
+
+class SamplesTheKnown(ToyConnector):
+    def events(self, delivery: Delivery) -> list[Event]:
+        return [msgspec.structs.replace(one, object="people") for one in super().events(delivery)]
+
+
 class Misdeclared(ToyConnector):
     objects: ClassVar[Mapping[str, ObjectSpec]] = {
         "people": ObjectSpec(name="persons", fields={}, batch={"update": 1})
@@ -272,6 +287,10 @@ BROKEN: list[tuple[type[Connector], str]] = [
     (TrustsEverybody, "a_forged_delivery_is_rejected"),
     (TrustsEverybody, "a_tampered_body_is_rejected"),
     (TrustsEverybody, "a_delivery_of_another_hour_is_rejected"),
+    (TrustsEverybody, "a_header_of_proof_that_comes_twice_is_rejected"),
+    (GivesNoId, "an_event_has_the_same_id_when_it_comes_again"),
+    (RegistersNothing, "a_webhook_is_registered_once_and_then_delivers"),
+    (SamplesTheKnown, "a_sample_is_proven_and_tells_of_nothing_that_is_known"),
     (SwallowsNonsense, "a_body_that_is_no_payload_is_bad"),
     (HearsNothing, "a_genuine_delivery_tells_of_the_edit"),
     (HearsNothing, "a_deletion_and_a_new_record_are_told"),

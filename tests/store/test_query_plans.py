@@ -83,6 +83,8 @@ def scans(store: Store, found: dict[str, Any]) -> list[str]:
                 scanned = re.match(r"SCAN (\w+)", row[3])
                 if " WHERE " not in sql and "LIMIT" in sql and " BY " not in sql.replace("ORDER BY", "", 1):
                     continue  # the first or last few by their primary key
+                if row[3].endswith("INDEX inbox_set_aside"):
+                    continue  # it holds nothing but what is asked for
                 if scanned and names.get(scanned[1], scanned[1]) in BIG:
                     bad.append(f"{row[3]}: {' '.join(sql.split())}")
     return bad
@@ -329,8 +331,7 @@ def test_what_was_set_aside_is_found_without_a_look_at_what_was_not(world: Rig) 
         queues.strike(tx, 1, "a fault", 3, 0)
         shards.behind(tx, queues.LIVE, "crm", "people", ["p000001"], 0)
         shards.put_apart(tx, [1, 2])
-    partial = re.compile("USING (COVERING )?INDEX inbox_set_aside")
-    assert [line for line in scans(world.engine.store, found) if not partial.search(line)] == []
+    assert scans(world.engine.store, found) == []
 
 
 def test_a_shard_is_taken_in_order_of_its_index(postgres_url: str) -> None:

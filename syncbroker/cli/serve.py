@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -108,7 +108,12 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
 
     counts = Counts()
     logs.configure(settings.log_level, count=counts.line)
-    tell = telling(counts, structlog.get_logger().info)
+    log = structlog.get_logger()
+
+    def line(event: str, **fields: Any) -> None:
+        (log.error if event == "fault" else log.info)(event, **fields)
+
+    tell = telling(counts, line)
     stop = threading.Event()
     failed: list[SyncbrokerError] = []
     with _signals(stop), opened(works=worker, calls=counts, tell=tell) as engine, ExitStack() as stack:

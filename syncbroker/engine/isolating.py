@@ -43,10 +43,12 @@ def isolate(engine: Engine, numbers: Sequence[int], decide: Callable[[Sequence[i
 
 
 def _strike(engine: Engine, number: int, fault: Exception) -> None:
+    what = described(fault)
     with engine.store.write() as tx:
-        aside = queues.strike(tx, number, described(fault), FAULTS, engine.now() + PAUSE)
+        aside = queues.strike(tx, number, what, FAULTS, engine.now() + PAUSE)
         if aside is not None:
             runs.count(tx, {("set_aside", aside.system, aside.object): 1})
+    engine.tell("fault", work="decide", ids=[number], error=what)
 
 
 def described(fault: Exception) -> str:

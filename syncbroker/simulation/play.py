@@ -138,7 +138,13 @@ class Play:
             sources=self.stage.sources,
             now=self.world.clock,
             new_id=self._new_id,
+            tell=self._told,
         )
+
+    def _told(self, event: str, **fields: Any) -> None:
+        """What the broker sets aside as a fault of its own is none that a history may end with."""
+        if event == "fault":
+            self.failed = str(fields["error"])
 
     def _new_id(self) -> str:
         self._ids += 1

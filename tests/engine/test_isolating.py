@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,12 +26,13 @@ FIELDS = """\
 
 
 @pytest.fixture
-def here(any_world: Worlds) -> Rig:
-    """Five people are linked."""
+def here(any_world: Worlds) -> Iterator[Rig]:
+    """Five people are linked. The faults are wanted here."""
     made = any_world(FIELDS, {"crm": [], "mkt": []})
     stage(made, "crm", [told(made, f"crm{n}", person(n)) for n in range(5)])
     decide_all(made.engine, limit=1000)
-    return made
+    yield made
+    made.faults.clear()
 
 
 def person(n: int, **changes: str) -> dict[str, str]:
@@ -63,6 +65,14 @@ def turns(here: Rig, many: int) -> None:
 def aside(here: Rig) -> list[queues.SetAside]:
     with here.engine.store.read() as tx:
         return queues.set_aside(tx)
+
+
+@pytest.mark.usefixtures("poison")
+def test_a_fault_is_told_each_time_by_its_kind_and_place(here: Rig) -> None:
+    tell(here, "New", "Poison", "New", "New", "New")
+    decide_all(here.engine, limit=1000)
+    (fault,) = here.faults
+    assert fault.startswith("ZeroDivisionError in _judge at ")
 
 
 @pytest.mark.usefixtures("poison")

@@ -60,6 +60,8 @@ class Rig:
     folder: Path
     settings: Settings
     summaries: list[cycle.Summary] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What deciding met; a test that wants some empties this."""
 
     def sync(self) -> cycle.Summary:
         summary = cycle.sync(self.engine)
@@ -204,15 +206,22 @@ def rig(
         store = open_ready(store_url)
         stack.callback(store.close)
         settings = Settings(mappings=folder, database_url=store_url)  # type: ignore[call-arg]  # the rest is usual
-        engine = build(settings, store=store, now=clock, environment={}, registry=REGISTRY)
+        faults: list[str] = []
+
+        def tell(event: str, **fields: Any) -> None:
+            if event == "fault":
+                faults.append(str(fields["error"]))
+
+        engine = build(settings, store=store, now=clock, environment={}, registry=REGISTRY, tell=tell)
         cycle.activate(engine)
-        made = Rig(engine, systems, servers, clock, folder, settings)
+        made = Rig(engine, systems, servers, clock, folder, settings, faults=faults)
 
         @stack.callback
         def close() -> None:  # the engine that there is then; `remap` makes new ones
             made.engine.close()
 
         yield made
+        assert faults == []
 
 
 def open_ready(url: str) -> Store:

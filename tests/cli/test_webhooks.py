@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import StringIO
 
 import pytest
+import structlog
 
 from syncbroker.bootstrap import build
+from syncbroker.cli import logs
 from syncbroker.engine import ingest
 from syncbroker.settings import read_settings
 from syncbroker.store.database import open_store
@@ -20,6 +23,8 @@ from tests.cli.conftest import World
 def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A broker that listens at its public address, and deals with what it is told at once."""
     with ExitStack() as stack:
+        logs.configure("ERROR", StringIO())  # the log of a broker in this process is none of the command's output
+        stack.callback(structlog.reset_defaults)
         listening = listen("127.0.0.1", 0)
         monkeypatch.setenv("SYNCBROKER_PUBLIC_URL", url_of(listening))
         settings = read_settings()

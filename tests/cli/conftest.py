@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,8 @@ class World:
             text=True,
             cwd=self.folder,
             env={**os.environ, **self.environment, **options},
+            # whoever started the tests may have had Ctrl-C ignored, and children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # nothing is locked there
         )
 
     def finish(self, *arguments: str, **options: Any) -> Ran:
@@ -178,6 +182,8 @@ def world(
             captured = capsys.readouterr()
             return captured.out, captured.err
 
+        # what a thread of an earlier test may still say is no output of these commands
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(StringIO()))
         root = logging.getLogger()
         handlers, level = root.handlers, root.level
         yield World(

@@ -23,7 +23,9 @@ from tests.cli.conftest import World
 def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A broker that listens at its public address, and deals with what it is told at once."""
     with ExitStack() as stack:
-        logs.configure("ERROR", StringIO())  # the log of a broker in this process is none of the command's output
+        logs.configure(
+            "ERROR", StringIO()
+        )  # the log of a broker in this process is none of the command's output
         stack.callback(structlog.reset_defaults)
         listening = listen("127.0.0.1", 0)
         monkeypatch.setenv("SYNCBROKER_PUBLIC_URL", url_of(listening))

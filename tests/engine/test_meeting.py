@@ -246,7 +246,7 @@ def said(store: Store) -> dict[str, Any]:
         )
 
     def owner(review: Any) -> str:
-        return "" if review.kind == "merge" else names.get(review.record_id, "")
+        return "" if review.kind in ("match", "merge") else names.get(review.record_id, "")
 
     def named(text: str) -> str:
         return re.sub("[0-9a-f-]{36}", lambda found: names.get(found[0], found[0]), text)
@@ -304,8 +304,8 @@ def said(store: Store) -> dict[str, Any]:
 
 
 def _is_proposal(outcome: decisions.Outcome) -> bool:
-    """To merge two records: it is noted on the one with the lesser id, which is by chance."""
-    return outcome.cause is not None and outcome.cause.via == "merge"
+    """Of two records, to merge them or to link to one of them: it is noted on the one with the lesser id, by chance."""
+    return outcome.kind == "match_queued" or (outcome.cause is not None and outcome.cause.via == "merge")
 
 
 PLAIN = """\

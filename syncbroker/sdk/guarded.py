@@ -1,4 +1,4 @@
-"""A connector held to its contract: whatever it raises is one of our errors, and its pages come to an end.
+"""A connector held to its contract: whatever its calls raise is one of our errors, and its pages come to an end.
 
 A connector may be somebody else's package. Its faults become `Unavailable` (or, in a write, `OutcomeUnknown`), so that
 its system is left alone and the others go on. Messages name the kind of fault only: what was read is not in them.
@@ -85,8 +85,8 @@ class Guarded:
             self._inner.authenticate(delivery)
 
     def events(self, delivery: Delivery) -> list[Event]:
-        with self._ours("events"):
-            found = list(self._inner.events(delivery))
+        """A fault passes as it is: it is about one delivery, which is set aside, and tells nothing of the system."""
+        found = list(self._inner.events(delivery))
         try:
             for one in found:
                 self._item(one.item or Item(id=one.id, fields={}))

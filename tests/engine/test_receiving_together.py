@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from syncbroker.core.types import Event
-from syncbroker.engine import cycle, ingest
+from syncbroker.engine import cycle, ingest, receive
 from syncbroker.errors import BadDelivery
 from syncbroker.sdk.connector import Delivery
 from syncbroker.store import queues
@@ -23,14 +23,16 @@ PEOPLE = [{"email": f"p{n}@x.example", "name": f"Name {n}"} for n in range(3)]
 REQUEST = queues.Request(method="POST", url="http://x.example/")
 
 
-def stored(world: Rig, *told: Sequence[Event], bad: int = -1) -> list[int]:
-    """Each sequence of events as a delivery of the CRM, number `bad` unreadable; their numbers."""
-    connector = world.engine.connectors["crm"]
+def stored(world: Rig, *told: Sequence[Event], bad: int = -1, poison: int = -1) -> list[int]:
+    """Each sequence of events as a delivery of the CRM, number `bad` unreadable, at `poison` the connector fails."""
+    connector = world.engine.connectors["crm"]._inner  # type: ignore[attr-defined]  # inside what guards it
 
     def events(delivery: Delivery) -> list[Event]:
         number = int(delivery.body)
         if number == bad:
             raise BadDelivery("no JSON")
+        if number == poison:
+            raise KeyError("a fault of the connector")
         return list(told[number])
 
     connector.events = events  # type: ignore[method-assign]
@@ -91,3 +93,24 @@ def test_only_the_system_that_is_asked_is_read_for_what_nobody_maps(here: Rig) -
     unknown = [msgspec.structs.replace(one, object="ghosts") for one in changed("p000001")]
     numbers = stored(here, unknown, changed("p000002"))
     assert ingest.receive(here.engine, *numbers) == 1
+
+
+def test_one_that_always_meets_a_fault_is_set_aside_and_holds_nobody_up(here: Rig) -> None:
+    stored(here, changed("p000001"), changed("p000002"), changed("p000003"), poison=1)
+    for _ in range(receive.TRIES):
+        receive.receive_due(here.engine, "crm", lambda: None)
+        here.clock.pass_(60)
+    with here.engine.store.read() as tx:
+        assert queues.delivery_counts(tx) == {"done": 2, "poison": 1}
+
+
+def test_a_fault_is_tried_again_before_it_is_given_up(here: Rig) -> None:
+    stored(here, changed("p000001"), poison=0)
+    for _ in range(receive.TRIES - 1):
+        receive.receive_due(here.engine, "crm", lambda: None)
+        here.clock.pass_(60)
+    stored_anew = here.engine.connectors["crm"]._inner  # type: ignore[attr-defined]  # as above
+    stored_anew.events = lambda _delivery: changed("p000001")
+    receive.receive_due(here.engine, "crm", lambda: None)
+    with here.engine.store.read() as tx:
+        assert queues.delivery_counts(tx) == {"done": 1}

@@ -229,10 +229,15 @@ class Play:
 
 
 def play(stage: Stage, plan: Play) -> Report:
-    """Load and kills for so long, then quiet until everything is right, or for as long as patience lasts."""
+    """Everybody is everywhere; then load and kills for so long, then quiet until everything is right, or for as long as
+    patience lasts. Creates under kills are those of newcomers."""
     begun = time.monotonic()
     before = len(stage.world.people)
     stage.start()
+    first = stage.until_right(plan.patience)
+    if first:
+        raise AssertionError(f"the first sync did not come to its end: {first[:3]}")
+    learn(stage)
     names = plan.names or [*stage.services, *(["postgres"] if stage.postgres is not None else [])]
     load = Load(stage, plan.rate, newcomers=plan.newcomers)
     killer = Killer(stage, names, plan.kills, plan.seconds, plan.seed)

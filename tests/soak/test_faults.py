@@ -181,8 +181,8 @@ def test_a_rolling_restart_during_a_backfill_creates_everybody_once(tmp_path: Pa
     with Stage(tmp_path, World(15), mode="scaled", people=300) as stage:
         stage.start()
         names = [name for name in stage.services if name != "redis"]
+        until_more(stage, 1)
         for name in names:
-            until_more(stage, 1)
             stage.services[name].signal(signal.SIGTERM)
             until_again(stage, name)
         settle(stage)

@@ -35,6 +35,7 @@ class Holder:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.id = f"{socket.gethostname()[:40]}/{os.getpid()}/{uuid7().hex[-12:]}"
+        self._alive = f"process:{self.id}"
         self._names: set[str] = set()
         self._lost: set[str] = set()
         self._hands: set[str] = set()
@@ -153,7 +154,7 @@ class Holder:
             beating = self._beating
         with self._store.write() as tx:
             leases.forget(tx, "process:", FORGOTTEN)
-            leases.take(tx, f"process:{self.id}", self.id)
+            leases.take(tx, self._alive, self.id)
         beating.start()
 
     def _beat(self) -> None:
@@ -166,13 +167,14 @@ class Holder:
                 _log.exception("fault", work="heartbeat")
 
     def beat(self) -> None:
-        """Prolong everything; note what another process has taken meanwhile."""
+        """Prolong what is held; note what another process has taken meanwhile. What could not be given back is not
+        held any more, and runs out."""
         with self._lock:
             before = set(self._names)
         with self._store.write() as tx:
-            kept = leases.renew(tx, self.id)
-            if f"process:{self.id}" not in kept:
-                leases.take(tx, f"process:{self.id}", self.id)
+            kept = leases.renew(tx, self.id, before | {self._alive})
+            if self._alive not in kept:
+                leases.take(tx, self._alive, self.id)
         with self._lock:
             lost = (before & self._names) - kept - self._lost
             self._lost |= lost

@@ -10,7 +10,7 @@ Time is the database's, so that clocks of hosts may differ or be set. Every func
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import BigInteger, literal_column, select
 
@@ -41,11 +41,12 @@ def take(tx: Tx, name: str, holder: str, term: Micros = TERM) -> bool:
     return bool(tx.rows(sql, (name, holder, term)))
 
 
-def renew(tx: Tx, holder: str, term: Micros = TERM) -> set[str]:
-    """Prolong all that the holder has; their names. What is missing was taken by another."""
+def renew(tx: Tx, holder: str, names: Iterable[str], term: Micros = TERM) -> set[str]:
+    """Prolong those of the names that the holder has; their names. What is missing was taken by another."""
     found = tables.leases
     until = literal_column(_now(tx), BigInteger) + term
-    query = found.update().where(found.c.holder == holder).values(until=until).returning(found.c.name)
+    query = found.update().where(found.c.holder == holder, found.c.name.in_(sorted(names)))
+    query = query.values(until=until).returning(found.c.name)
     return {row[0] for row in tx.run(query)}
 
 

@@ -10,14 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from syncbroker.bootstrap import build
 from syncbroker.engine import Engine, cycle, ingest
+from syncbroker.errors import StoreUnusable
 from syncbroker.runtime.clock import Clock
 from syncbroker.runtime.nudges import Kind, Nudges, make_broker
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import leases, queues, runs, stops, turns
+from syncbroker.store import leases, queues, runs, stops, tables, turns
 from syncbroker.store.turns import Turn
 from syncbroker.workers import Sender, Workers
 from tests.support import redis
@@ -190,7 +192,33 @@ def test_a_lease_that_nobody_renews_is_taken_by_the_next(world: Rig) -> None:
     with world.engine.store.write() as tx:
         assert leases.take(tx, "read:crm:people", "other")
         assert not leases.take(tx, "read:crm:people", "one")
-        assert leases.renew(tx, "one") == set()
+        assert leases.renew(tx, "one", ["read:crm:people"]) == set()
+
+
+def test_a_lease_that_could_not_be_given_back_runs_out_while_its_process_lives(
+    world: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = world.engine.holder
+    assert holder.take("read:crm:people")
+
+    def away(*_given: object) -> None:
+        raise StoreUnusable("the store cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "release", away)
+        holder.release("read:crm:people")
+    before = _until(world, "read:crm:people")
+    holder.beat()
+    assert _until(world, "read:crm:people") == before
+    assert holder.take("read:crm:people")
+    holder.beat()
+    assert _until(world, "read:crm:people") > before
+
+
+def _until(world: Rig, name: str) -> int:
+    with world.engine.store.read() as tx:
+        lease = tables.leases.c
+        return int(tx.run(select(lease.until).where(lease.name == name)).scalar_one())
 
 
 def test_a_reading_whose_lease_was_lost_is_given_up_before_anything_of_it_is_decided(world: Rig) -> None:

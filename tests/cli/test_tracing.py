@@ -27,7 +27,8 @@ def test_one_id_is_on_the_delivery_its_decision_and_the_writes_it_causes(world: 
     trace = edits[0]
     assert trace in {line["trace"] for line in events(log, "request") if line.get("outcome") == "stored"}
     assert trace in {line["trace"] for line in events(log, "received")}
-    assert [line["kinds"]["adopted"] for line in events(log, "decided") if line["trace"] == trace] == [1]
+    (decided,) = [line for line in events(log, "decided") if line["trace"] == trace]
+    assert decided["kinds"]["adopted"] >= 1  # what came with it is decided in the same transaction
     written = [line for line in events(log, "written") if line["trace"] == trace]
     assert {(line["system"], line["op"], line["answer"]) for line in written} == {
         ("crm", "update", "done"),

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +11,8 @@ from syncbroker.engine import cycle
 from syncbroker.sdk.simulator import Fault
 from syncbroker.store import queues, runs, stops, turns
 from syncbroker.workers import Workers
-from tests.support.rig import REGISTRY, Rig
+from tests.support.rig import Rig
+from tests.support.telling import deliver, scheduled, until
 from tests.support.three import three
 
 
@@ -33,52 +32,8 @@ def working(world: Rig, tick: float = 0.02) -> Iterator[Workers]:
         workers.stop()
 
 
-def until(there: Callable[[], bool]) -> None:
-    """Wait for something that comes; pytest's own timeout is the only limit."""
-    while not there():
-        time.sleep(0.005)
-
-
-def deliver(world: Rig, system: str, **changes: Any) -> int:
-    """A person edits Ann there, or without changes deletes her; the webhook is in the store, and nobody was told."""
-    sent: list[tuple[str, bytes]] = []
-    simulator = world.systems[system]
-    simulator.webhook = "http://broker.example/webhooks/" + system
-
-    def keep(_method: str, url: str, _headers: object, body: bytes) -> int:
-        sent.append((url, body))
-        return 200
-
-    simulator.deliver = keep
-    if changes:
-        world.edit(system, "p000001", **changes)
-    else:
-        simulator.remove("people", "p000001")
-    until(lambda: bool(sent))
-    url, body = sent[0]
-    with world.engine.store.write() as tx:
-        number = queues.store_delivery(
-            tx, system, f"digest {world.clock()}", world.clock(), queues.Request(method="POST", url=url), body
-        )
-    assert number is not None
-    return number
-
-
-def _scheduled(world: Rig, text: str) -> None:
-    """The same world under a mapping with a schedule for the crm."""
-    from syncbroker.bootstrap import build
-
-    path = world.folder / "systems.yaml"
-    path.write_text(path.read_text().replace("    connector: toy\n", f"    connector: toy\n{text}", 1))
-    world.engine.close()
-    world.engine = build(
-        world.settings, store=world.engine.store, now=world.clock, environment={}, registry=REGISTRY
-    )
-    cycle.activate(world.engine)
-
-
 def test_a_scheduled_pull_finds_an_edit_and_it_is_written_everywhere(world: Rig) -> None:
-    _scheduled(world, "    pull: {every: 5m}\n")
+    scheduled(world, "    pull: {every: 5m}\n")
     with working(world):
         world.edit("crm", "p000001", name="Anna Lee")
         world.clock.pass_(331)
@@ -86,7 +41,7 @@ def test_a_scheduled_pull_finds_an_edit_and_it_is_written_everywhere(world: Rig)
 
 
 def test_a_scheduled_sweep_finds_what_no_poll_would(world: Rig) -> None:
-    _scheduled(world, "    sweep: {every: 1h}\n")
+    scheduled(world, "    sweep: {every: 1h}\n")
     with working(world):
         world.systems["crm"]._live["people"]["p000001"]["fields"]["name"] = "Anna Lee"
         world.systems["crm"]._live["people"]["p000001"]["version"] += 1
@@ -95,7 +50,7 @@ def test_a_scheduled_sweep_finds_what_no_poll_would(world: Rig) -> None:
 
 
 def test_a_reading_that_took_place_meanwhile_is_not_repeated(world: Rig) -> None:
-    _scheduled(world, "    pull: {every: 5m}\n")
+    scheduled(world, "    pull: {every: 5m}\n")
     workers = Workers(world.engine, 1.0)
     workers.clock.look()
     world.clock.pass_(331)
@@ -247,7 +202,7 @@ def _make_due_turns(workers: Workers, world: Rig) -> None:
 
 
 def test_a_clock_that_was_set_back_delays_no_reading_by_more_than_its_schedule(world: Rig) -> None:
-    _scheduled(world, "    pull: {every: 5m}\n")
+    scheduled(world, "    pull: {every: 5m}\n")
     workers = Workers(world.engine, 1.0)
     workers.clock.look()
     world.clock.pass_(331)

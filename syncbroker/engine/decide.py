@@ -90,7 +90,7 @@ def _decide_next(engine: Engine, run: int, limit: int, *, stages: bool) -> tuple
         return _decide_alone(engine, run, numbers, stages=stages), True
     except SyncbrokerError:
         raise
-    except Exception:
+    except Exception:  # a fault of one observation; `isolating` finds which, and tells it
         if not numbers:
             raise
         return _decide_alone(engine, run, numbers, stages=stages), True

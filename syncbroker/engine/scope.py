@@ -62,7 +62,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 def of_run(engine: Engine, run: int, *, entity: str = "", field: str = "") -> Scope:
     """Missing when there is no such run, Retry while it is being decided."""
     with engine.store.read() as tx:
-        found = runs.by_number(tx, run)
+        found = runs.get(tx, run)
     if found is None:
         raise Missing(f"there is no run {run}", hint="see: syncbroker status; decisions name their run")
     if found.kind in ("pull", "sweep") and found.state in ("reading", "released"):

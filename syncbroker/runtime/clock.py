@@ -33,6 +33,7 @@ class Clock:
         self._engine, self._nudges, self._tick = engine, nudges, tick
         self._checked: Micros | None = None
         self._forgetting: Iterator[tuple[str, int]] | None = None
+        self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
@@ -55,7 +56,12 @@ class Clock:
                 failures = 0
 
     def look(self) -> None:
-        """Announce everything that is due now."""
+        """Announce everything that is due now. Threads take turns: a look that is under way is gone on with by nobody
+        else."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         engine, send = self._engine, self._nudges.send
         self._nudges.check()
         now = engine.now()

@@ -130,11 +130,6 @@ def unfinished(tx: Tx) -> list[Run]:
     ]
 
 
-def by_number(tx: Tx, number: int) -> Run | None:
-    row = tx.run(select(tables.runs).where(tables.runs.c.id == number)).first()
-    return _run(row) if row else None
-
-
 def recent(tx: Tx, limit: int = 20) -> list[Run]:
     return [_run(row) for row in tx.run(select(tables.runs).order_by(tables.runs.c.id.desc()).limit(limit))]
 

@@ -88,7 +88,7 @@ def test_an_undoing_is_a_decision_under_the_persons_name_with_run_cause_and_even
     assert outcome.place.startswith("mappings/person.yaml:")
     with there.engine.store.read() as tx:
         (decision,) = decisions.search(tx, kind="undone")
-        of_run = runs.by_number(tx, done.run)
+        of_run = runs.get(tx, done.run)
     assert (decision.actor, decision.run) == ("Kim", done.run)
     assert of_run is not None
     assert (of_run.kind, of_run.state, of_run.counts["changed"]) == ("undo", "done", 1)

@@ -127,7 +127,7 @@ def test_a_delivery_of_a_system_that_cannot_be_read_waits_and_is_not_tried_every
     number = deliver(world, "marketing")
     with capture_logs() as logs, working(world) as workers:
         workers.nudge(number, "marketing")
-        until(lambda: bool(logs))
+        until(lambda: any(line.get("work") == "receive" for line in logs))
         for _ in range(20):
             workers.clock.look()
         world.systems["marketing"].faults.clear()

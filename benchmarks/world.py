@@ -6,7 +6,7 @@ The same people are in all three; the files differ in a few values, as systems d
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from itertools import islice
 from pathlib import Path
@@ -58,17 +58,17 @@ class Lines:
 
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
         with self._file.open("rb") as stream:
-            make, size = (self._read, PARSED_PAGE) if self._parsed else (self._keep, PAGE)
-            while page := [make(line) for line in islice(stream, size)]:
+            take = self._parsed_page if self._parsed else self._page
+            while page := take(stream):
                 yield Page(items=page, resume=page[-1].id)
         yield Page(items=[], proven=True)
 
-    def _read(self, line: bytes) -> Item:
-        fields = orjson.loads(line)
-        return Item(id=fields["id"], fields=fields)
+    def _page(self, stream: Iterable[bytes]) -> list[Item]:
+        return [Item(id=decode_id(line).id, fields=line) for line in islice(stream, PAGE)]
 
-    def _keep(self, line: bytes) -> Item:
-        return Item(id=decode_id(line).id, fields=line)
+    def _parsed_page(self, stream: Iterable[bytes]) -> list[Item]:
+        records = map(orjson.loads, islice(stream, PARSED_PAGE))
+        return [Item(id=fields["id"], fields=fields) for fields in records]
 
     def poll(
         self, object: str, paths: Sequence[str], *, cursor: str, resume: str | None = None

@@ -70,7 +70,7 @@ class Actor(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One vendor record as it was read, in the vendor's own words.
 
     `fields` is the vendor's (nested) object; mapping files name its members by dotted path. A connector may give the

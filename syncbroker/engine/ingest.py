@@ -29,6 +29,9 @@ from syncbroker.store.runs import Cursor, Held, Run
 
 Progress = Callable[[int], None]
 
+TOGETHER = 1000
+"""So many changed records of one reading share a transaction, from however few or many pages they come."""
+
 
 def lease(source: Source) -> str:
     """Whoever reads an object holds this, so that a reading without it is one that a dead process left."""
@@ -126,6 +129,7 @@ def stage_pages(
     and a probe: nothing is parsed, nothing is written.
     """
     last = None
+    waiting: list[Sighting] = []
     begun = began or engine.now()
     for page in pages:
         engine.holder.check(lease(source))
@@ -143,9 +147,9 @@ def stage_pages(
         ]
         if seen is not None:
             sweeping.note(seen, stored)
-        if changed:
-            with engine.store.write() as tx:
-                queues.stage(tx, result.run, source.system, source.object, changed)
+        waiting += changed
+        if len(waiting) >= TOGETHER:
+            _stage(engine, result, waiting)
         if result.holding:
             moved = {one.id for one in changed}
             held.seen_unchanged(engine, result.holding, source, [id_ for id_ in ids if id_ not in moved])
@@ -153,7 +157,16 @@ def stage_pages(
         result.changed += len(changed)
         progress(len(page.items))
         last, begun = page, engine.now()
+    _stage(engine, result, waiting)
     return last
+
+
+def _stage(engine: Engine, result: Read, waiting: list[Sighting]) -> None:
+    """Stage these and forget them."""
+    if waiting:
+        with engine.store.write() as tx:
+            queues.stage(tx, result.run, result.source.system, result.source.object, waiting)
+        waiting.clear()
 
 
 def sighting(

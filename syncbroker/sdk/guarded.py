@@ -24,7 +24,7 @@ from syncbroker.sdk.connector import (
     Samples,
 )
 
-T = TypeVar("T")
+Items = TypeVar("Items", bound=Sequence[Item])
 
 LARGEST = 2**62
 """No stamp (µs) comes near it."""
@@ -55,11 +55,11 @@ class Guarded:
 
     def read(self, object: str, ids: Sequence[str], paths: Sequence[str]) -> list[Item]:
         with self._ours("read"):
-            return [self._item(item) for item in self._inner.read(object, ids, paths)]
+            return self._checked(list(self._inner.read(object, ids, paths)))
 
     def find(self, object: str, keys: Mapping[str, Any], paths: Sequence[str]) -> list[Item]:
         with self._ours("find"):
-            return [self._item(item) for item in self._inner.find(object, keys, paths)]
+            return self._checked(list(self._inner.find(object, keys, paths)))
 
     def write(self, object: str, writes: Sequence[Write], paths: Sequence[str]) -> list[Receipt]:
         with self._ours("write", OutcomeUnknown):
@@ -88,8 +88,7 @@ class Guarded:
         """A fault passes as it is: it is about one delivery, which is set aside, and tells nothing of the system."""
         found = list(self._inner.events(delivery))
         try:
-            for one in found:
-                self._item(one.item or Item(id=one.id, fields={}))
+            self._checked([one.item or Item(id=one.id, fields={}) for one in found])
         except Retry as error:
             raise BadDelivery(error.message, status=400, system=self._system) from error
         return found
@@ -151,21 +150,22 @@ class Guarded:
                 return
             if page.resume is not None and page.resume in met:
                 raise self._fault(f"leads in a circle in {method}: a page comes twice")
-            for item in page.items:
-                self._item(item)
+            self._checked(page.items)
             yield page
             if page.resume is not None:
                 met.add(page.resume)
 
-    def _item(self, item: Item) -> Item:
-        id_: object = item.id  # msgspec does not check what a struct is made with
-        if not isinstance(id_, str) or not id_ or "\0" in id_ or item.merged_into == "":
-            raise self._fault("gave a record without a usable id")
-        if item.stamp is not None and not 0 <= item.stamp < LARGEST:
-            raise self._fault("gave a record with a version that cannot be")
-        return item
+    def _checked(self, items: Items) -> Items:
+        """msgspec does not check what a struct is made with."""
+        for item in items:
+            id_, stamp = item.id, item.stamp
+            if not isinstance(id_, str) or not id_ or "\0" in id_ or item.merged_into == "":
+                raise self._fault("gave a record without a usable id")
+            if stamp is not None and not 0 <= stamp < LARGEST:
+                raise self._fault("gave a record with a version that cannot be")
+        return items
 
     def _receipt(self, receipt: Receipt) -> Receipt:
         if receipt.item is not None:
-            self._item(receipt.item)
+            self._checked([receipt.item])
         return receipt

@@ -156,9 +156,9 @@ class Guarded:
                 met.add(page.resume)
 
     def _checked(self, items: Items) -> Items:
-        """msgspec does not check what a struct is made with."""
         for item in items:
-            id_, stamp = item.id, item.stamp
+            id_: object = item.id  # msgspec does not check what a struct is made with
+            stamp = item.stamp
             if not isinstance(id_, str) or not id_ or "\0" in id_ or item.merged_into == "":
                 raise self._fault("gave a record without a usable id")
             if stamp is not None and not 0 <= stamp < LARGEST:

@@ -87,6 +87,24 @@ def test_a_probe_tells_the_numbers_of_no_record_between_those_asked_for(
     assert stored.numbers == [1, 4]
 
 
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.param([bytes(16), b"\xff" * 16, b'"\\,\0' * 4], id="bytes that are no text"),
+        pytest.param([b"a" * 16, b"b" * 16 + sweep.DROPPED, b"c" * 16], id="one was dropped"),
+    ],
+)
+def test_a_range_and_probes_by_id_tell_the_same(store: Store, marks: list[bytes]) -> None:
+    ids = ["'\"a", "b\\", "ç\u2028"]
+    with holding(store, []) as tx:
+        columns = ["system", "object", "external_id", "fingerprint", "n"]
+        rows = [("crm", "people", id_, mark, n) for n, (id_, mark) in enumerate(zip(ids, marks, strict=True))]
+        tx.insert(tables.fingerprints, columns, rows)
+        ranged = sweep.probe(tx, "crm", "people", ids, ascending=True)
+        assert ranged == (dict(zip(ids, marks, strict=True)), [0, 1, 2])
+        assert ranged == sweep.probe(tx, "crm", "people", ids, ascending=False)
+
+
 def test_a_probe_of_nothing_finds_nothing(store: Store) -> None:
     with holding(store, PEOPLE) as tx:
         assert sweep.probe(tx, "crm", "people", [], ascending=True) == ({}, [])

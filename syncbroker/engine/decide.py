@@ -32,7 +32,7 @@ from syncbroker.store import queues, records, runs, shards
 from syncbroker.store.database import Tx, unhindered
 from syncbroker.store.queues import Sighting, Waiting
 
-CHUNK = 500
+CHUNK = 1000
 """Observations per transaction: enough to share the commit, few enough to hold in memory and to let others in."""
 
 WAIT: Micros = 60_000_000

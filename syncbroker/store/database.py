@@ -219,8 +219,12 @@ class Store:
             with writing.begin():
                 tx = Tx(writing)
                 yield tx
-        for told in tx.after:
-            told()
+        after, tx.after = (
+            tx.after,
+            [],
+        )  # it may hold the transaction: a circle would keep all of that in memory
+        for tell in after:
+            tell()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

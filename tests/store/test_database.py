@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from sqlalchemy import event
 
 from syncbroker.errors import BadSetting, Retry, StoreUnusable
 from syncbroker.store import database, runs, tables
-from syncbroker.store.database import Store, open_store
+from syncbroker.store.database import Store, Tx, open_store
 from tests.support.rig import open_ready
 
 FP = ["system", "object", "external_id", "fingerprint", "n"]
@@ -32,6 +34,28 @@ def ids(store: Store) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------ unit of work
+
+
+class Holding:
+    """Holds the transaction that is to tell of it, as a workspace does."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        tx.after.append(self.tell)
+
+    def tell(self) -> None:
+        """Nobody listens."""
+
+
+def test_what_a_transaction_held_is_let_go_of_without_waiting_for_the_collector(store: Store) -> None:
+    gc.disable()
+    try:
+        with store.write() as tx:
+            held = weakref.ref(Holding(tx))
+        del tx
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_what_a_transaction_wrote_is_there_afterwards(store: Store) -> None:

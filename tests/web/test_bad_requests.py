@@ -231,7 +231,7 @@ def test_a_body_that_goes_on_after_the_answer_is_cut_off(web: Web, monkeypatch: 
         made.sendall(head(web, BODY, "Content-Length: 100000", path="/webhooks/nobody"))
         assert status(made) == 404
         until = time.monotonic() + 30
-        with pytest.raises(OSError):  # noqa: PT011  # reset or broken pipe, as the kernel likes
+        with pytest.raises(OSError):  # reset or broken pipe, as the kernel likes
             while time.monotonic() < until:
                 made.sendall(b"x")
                 time.sleep(0.02)

@@ -156,7 +156,7 @@ class AccessLog:
         fault: Exception | None = None
         try:
             await self._app(scope, receive, sending)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # told with all that is known of it, and answered
             fault = error
             if not status:
                 await (await _fault(Request(scope), error))(scope, receive, sending)

@@ -351,6 +351,22 @@ def next_due(tx: Tx, system: str) -> Micros | None:
     return None if due is None or due >= FAR else int(due)
 
 
+def owes(tx: Tx, system: str, until: Micros) -> bool:
+    """Whether writes to a system were due by then that nobody has claimed."""
+    return _any(tx, system, ["due"], until)
+
+
+def is_open(tx: Tx, system: str, now: Micros) -> bool:
+    """Whether the outcome of claimed writes to a system is to be looked at."""
+    return _any(tx, system, ["claimed", "pending", "unknown"], now)
+
+
+def _any(tx: Tx, system: str, states: Sequence[str], until: Micros) -> bool:
+    o = tables.outbox.c
+    found = select(o.link).where(o.system == system, o.state.in_(states), o.due <= until).limit(1)
+    return tx.run(found).first() is not None
+
+
 def _row(row: Any) -> Row:
     return Row(
         link=row[0],

@@ -119,12 +119,13 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     What became due only after `begun` was handed back meanwhile: what was seen there is to be decided first.
     """
     done = Delivered()
-    if settles:
+    with engine.store.read() as tx:  # looking costs less than a turn as the writer
+        due = queues.due_states(tx, system, engine.now())
+    if settles and due - {"due"}:
         done.moved, made = doubt.settle_open(engine, system)
         done.written.update(made)
-    with engine.store.read() as tx:  # looking costs less than a turn as the writer
-        due = queues.owes(tx, system, begun)
-    claims = claim(engine, system, begun) if due else []
+        due.add("due")  # it may have given some back
+    claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
     with engine.holder.handling([one.write.key for one in claims]):
         _write_all(engine, _batches(claims), done)

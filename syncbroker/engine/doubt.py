@@ -36,9 +36,6 @@ def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, st
 
     Returns how many moved, and how many writes jobs turned out to have made, by (system, operation).
     """
-    with engine.store.read() as tx:  # looking costs less than a turn as the writer
-        if not queues.is_open(tx, system, engine.now()):
-            return 0, Counter()
     with engine.store.write() as tx:
         rows = queues.outbox_due(tx, system, ["pending", "unknown"], engine.now(), 100)
         claims = _reclaim(engine, tx, rows + _abandoned(engine, tx, system))

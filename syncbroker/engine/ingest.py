@@ -291,7 +291,7 @@ def receive(engine: Engine, *numbers: int) -> int:
     says that an external id changed or that records became one, each has its turn alone: there the order counts.
     """
     with engine.store.read() as tx:
-        found = [one for number in numbers if (one := queues.delivery(tx, number)) is not None]
+        found = queues.waiting_deliveries(tx, numbers)
     told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
     every = [event for _, events in told for event in events]
     if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
@@ -306,7 +306,8 @@ def receive(engine: Engine, *numbers: int) -> int:
             seen = _of_events(engine, source, [e for e in every if e.object == object_])
             staged.append((source, _traced(seen, told)))
     with engine.store.write() as tx:
-        mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
+        still = queues.still_waiting(tx, [one.id for one, _ in told])
+        mine = [(one, events) for one, events in told if one.id in still]
         if not mine:  # another worker was quicker
             return 0
         staged = [(source, _news(tx, source, sightings)) for source, sightings in staged]
@@ -317,8 +318,7 @@ def receive(engine: Engine, *numbers: int) -> int:
         unmapped = sum(event.object in known for event in strange)
         runs.count(tx, {("unmapped_event", system, ""): unmapped})
         runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
-        for one, _ in mine:
-            queues.close_delivery(tx, one.id, "done")
+        queues.close_deliveries(tx, [one.id for one, _ in mine])
     for one, events in mine:
         engine.tell("received", system=system, delivery=one.id, count=len(events), trace=one.trace)
     return sum(len(sightings) for _, sightings in staged)

@@ -25,6 +25,11 @@ REST: Micros = 5_000_000
 """How long reads rest after each failure before that, unless the vendor says longer. Writes rest one by one."""
 
 
+def holds_back(at: Breaker, now: Micros) -> bool:
+    """Whether calls are held back: nobody calls now, or one that tries has to go well before others follow."""
+    return at.open_until > now or at.failures >= AFTER
+
+
 def reads(system: str) -> str:
     """The name under which a system's reads are counted; that of its writes is the system's own."""
     return f"{system}/reads"

@@ -167,6 +167,14 @@ def test_nothing_of_the_erased_record_is_named_in_the_trail(ready: World) -> Non
     assert ready.run("decisions", "--verify").code == 0
 
 
+def test_decisions_of_an_older_release_are_told_apart_right_after_the_upgrade(ready: World) -> None:
+    assert ready.run("db", "downgrade", "0002", "--yes").code == 0
+    assert ready.run("db", "upgrade").code == 0
+    found = ready.run("decisions", "--verify", "--json")
+    assert (found.code, found.json["broken"]) == (0, 0)
+    assert found.json["unsealed"] == found.json["decisions"] > 0
+
+
 def test_a_log_that_is_gone_with_its_record_is_missed_by_the_exported_heads(ready: World) -> None:
     heads = ready.folder / "heads.jsonl"
     assert ready.run("decisions", "--export-heads", str(heads)).code == 0

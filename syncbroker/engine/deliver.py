@@ -3,7 +3,8 @@
     claim     one transaction: what is owed *now* under the active mapping is noted as about to be sent
     re-check  the systems still hold what the pushes expect, or the fresh observation goes back to be decided
     write     one vendor call for a batch of one operation
-    settle    one transaction: each receipt confirms, hands over to a job, asks a person, or leaves the outcome unknown
+    settle    one transaction for the answers that came shortly after each other: each receipt confirms, hands over
+              to a job, asks a person, or leaves the outcome unknown
 
 A write whose outcome is unknown (a lost answer, a killed process) is settled by reading before anything is repeated;
 a create is looked for before it is made, and never repeated blindly.
@@ -23,7 +24,7 @@ from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, breaker, doubt, held, ingest, settle, sharing
 from syncbroker.engine.finish import finish
-from syncbroker.engine.settle import Claim
+from syncbroker.engine.settle import Answer, Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, stops
@@ -39,6 +40,12 @@ LEASE: Micros = 20_000_000
 
 RETRY: Micros = 10_000_000
 """How long a push waits after a call that did not take place."""
+
+TOGETHER = 100
+"""Writes that are settled in one transaction, unless one call makes more."""
+
+PATIENCE: Micros = 200_000
+"""How long an answer waits for others that are settled with it."""
 
 
 @dataclass
@@ -112,10 +119,13 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     What became due only after `begun` was handed back meanwhile: what was seen there is to be decided first.
     """
     done = Delivered()
-    if settles:
+    with engine.store.read() as tx:  # looking costs less than a turn as the writer
+        due = queues.due_states(tx, system, engine.now())
+    if settles and due - {"due"}:
         done.moved, made = doubt.settle_open(engine, system)
         done.written.update(made)
-    claims = claim(engine, system, begun)
+        due.add("due")  # it may have given some back
+    claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
     with engine.holder.handling([one.write.key for one in claims]):
         _write_all(engine, _batches(claims), done)
@@ -123,19 +133,34 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
 
 
 def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
-    for n, batch in enumerate(batches):
-        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
-            settle.give_back(engine, [one for later in batches[n:] for one in later], 0)
-            return
-        try:
-            sure = recheck(engine, batch)
-            if sure:
-                done.add(write(engine, sure))
-        except SyncbrokerError:
-            left = [one for later in batches[n + 1 :] for one in later]
-            if left:
-                settle.give_back(engine, left, RETRY)
-            raise
+    answers: list[Answer] = []
+    try:
+        for n, batch in enumerate(batches):
+            if _full(answers, engine.now()):
+                settle_answers(engine, answers, done)
+                answers = []
+            if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
+                settle.give_back(engine, _all(batches[n:]), 0)
+                break
+            try:
+                sure = recheck(engine, batch)
+                answers += send(engine, sure, done) if sure else []
+            except SyncbrokerError:
+                if batches[n + 1 :]:
+                    settle.give_back(engine, _all(batches[n + 1 :]), RETRY)
+                raise
+    finally:
+        settle_answers(engine, answers, done)
+
+
+def _all(batches: Sequence[list[Claim]]) -> list[Claim]:
+    return [one for batch in batches for one in batch]
+
+
+def _full(answers: Sequence[Answer], now: Micros) -> bool:
+    """Whether they are not to wait for any more."""
+    many = sum(len(one.pairs) for one in answers)
+    return bool(answers) and (many >= TOGETHER or now - answers[0].ended > PATIENCE)
 
 
 def _paused(engine: Engine, system: str) -> bool:
@@ -320,10 +345,9 @@ def recheck(engine: Engine, batch: list[Claim]) -> list[Claim]:
 # --------------------------------------------------------------------------------------------------- write
 
 
-def write(engine: Engine, batch: list[Claim]) -> Delivered:
-    """One vendor call, and its receipts settled in one transaction."""
+def send(engine: Engine, batch: list[Claim], done: Delivered) -> list[Answer]:
+    """One vendor call and its answer, which is still to be settled; none when there was no answer."""
     source, op = batch[0].source, batch[0].write.op
-    done = Delivered()
     begun = engine.now()
     try:
         receipts = engine.connectors[source.system].write(
@@ -335,25 +359,34 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
     ) as error:  # no connector may reject a batch: who knows what it did with it
         settle.unknown(engine, batch, error.message)
         done.failed[source.system] = error.message
-        return done
+        return []
     except (Retry, FixSetup):
         settle.give_back(engine, batch, RETRY)
         raise
     done.calls[source.system, op] += 1
     by_key = {receipt.key: receipt for receipt in receipts}
     pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
-    done.written[source.system, op] += settle.receipts(engine, source, pairs, begun)
-    for one, receipt in pairs:
-        engine.tell(
-            "written",
-            system=source.system,
-            object=source.object,
-            link=one.row.link,
-            op=op,
-            answer=receipt.status,
-            trace=queues.trace_of(one.row),
-        )
-    return done
+    return [Answer(pairs, begun, engine.now())]
+
+
+def settle_answers(engine: Engine, answers: Sequence[Answer], done: Delivered) -> None:
+    """One transaction for each object."""
+    by_object: dict[str, list[Answer]] = {}
+    for one in answers:
+        by_object.setdefault(one.source.object, []).append(one)
+    for own in by_object.values():
+        source = own[0].source
+        done.written.update(settle.receipts(engine, source, own))
+        for claimed, receipt in (pair for one in own for pair in one.pairs):
+            engine.tell(
+                "written",
+                system=source.system,
+                object=source.object,
+                link=claimed.row.link,
+                op=claimed.write.op,
+                answer=receipt.status,
+                trace=queues.trace_of(claimed.row),
+            )
 
 
 def _lost(one: Claim) -> Receipt:

@@ -12,6 +12,7 @@ from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.writing import answered
 
 ANN = {"email": "ann@x.example"}
 AT_REST = (0, 0, 0)
@@ -230,7 +231,7 @@ def test_an_answer_that_comes_after_others_settled_the_write_changes_nothing(wor
     here.sync()  # whoever else works takes the outcome for unknown, and reads
     here.edit("crm", "p000001", city="Turku")
     here.sync()
-    settle.receipts(here.engine, source, list(zip(sure, slow, strict=True)), here.engine.now())
+    settle.receipts(here.engine, source, [answered(here.engine, zip(sure, slow, strict=True))])
     with here.engine.store.read() as tx:
         assert runs.counters(tx)["late_answer", "mkt", "people"] == 1
     assert cities(here) == ["Turku", "Turku"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError
+from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError, Unauthorised
 from syncbroker.store import runs
 from syncbroker.store.runs import Breaker
 
@@ -72,14 +72,14 @@ def worked(engine: Engine, name: str) -> None:
 def reading(engine: Engine, system: str, *, lasting: bool = True) -> Iterator[None]:
     """Reads from a system: what fails rests, what goes well ends the rest.
 
-    `lasting`: any failure counts, not only one that time mends.
+    `lasting`: any failure counts, not only one that time mends or that is about the credentials.
     """
     try:
         yield
     except StoreUnusable:
         raise
     except SyncbrokerError as error:
-        if not engine.holder.halted.is_set() and (lasting or isinstance(error, Retry)):
+        if not engine.holder.halted.is_set() and (lasting or isinstance(error, (Retry, Unauthorised))):
             failed(engine, reads(system), error, rest=REST)
         raise
     worked(engine, reads(system))

@@ -14,7 +14,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -72,14 +76,14 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
         stopped, due = stops.is_stopped(tx, system), queues.next_due(tx, system)
     if stopped or due is None or due > engine.now():
         return total
-    with engine.holder.holding(*slots(engine, system)) as slot:
+    with engine.holder.holding(*_slots(engine, system)) as slot:
         if slot:
             _deliver(engine, system, total, progress, first=slot.endswith(":0"))
     return total
 
 
-def slots(engine: Engine, system: str) -> list[str]:
-    """The leases of which one is needed to write to a system."""
+def _slots(engine: Engine, system: str) -> list[str]:
+    """The leases of which one is needed for each call to a system that is under way."""
     rules = engine.mapping.systems.get(system)
     return [f"write:{system}:{n}" for n in range(rules.concurrency if rules is not None else 1)]
 
@@ -127,30 +131,49 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
         due.add("due")  # it may have given some back
     claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
-    with engine.holder.handling([one.write.key for one in claims]):
-        _write_all(engine, _batches(claims), done)
+    batches = _batches(claims)
+    free = _slots(engine, system)[: len(batches)] if len(batches) > 1 else []
+    with engine.holder.handling([one.write.key for one in claims]), engine.holder.holding_all(free) as more:
+        _write_all(engine, batches, done, 1 + len(more))
     return done
 
 
-def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
+def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, wide: int) -> None:
+    """`wide`: how many calls may be under way at once."""
     answers: list[Answer] = []
-    try:
-        for n, batch in enumerate(batches):
-            if _full(answers, engine.now()):
-                settle_answers(engine, answers, done)
-                answers = []
-            if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
-                settle.give_back(engine, _all(batches[n:]), 0)
-                break
-            try:
-                sure = recheck(engine, batch)
-                answers += send(engine, sure, done) if sure else []
-            except SyncbrokerError:
-                if batches[n + 1 :]:
-                    settle.give_back(engine, _all(batches[n + 1 :]), RETRY)
-                raise
-    finally:
-        settle_answers(engine, answers, done)
+    left = list(batches)
+    with ThreadPoolExecutor(wide, thread_name_prefix="write") as pool:
+        try:
+            while left:
+                if _full(answers, engine.now()):
+                    settle_answers(engine, answers, done)
+                    answers = []
+                if engine.holder.halted.is_set() or _paused(engine, left[0][0].source.system):
+                    settle.give_back(engine, _all(left), 0)
+                    break
+                some = _alike(left)[:wide]
+                left = left[len(some) :]
+                sure = _batches(recheck(engine, _all(some)))
+                made = list((pool.map if len(sure) > 1 else map)(partial(send, engine), sure))
+                for one in made:
+                    done.add(one.done)
+                    answers += one.answers
+                if errors := [one.error for one in made if one.error is not None]:
+                    raise errors[0]
+        except SyncbrokerError:
+            settle.give_back(engine, _all(left), RETRY)
+            raise
+        finally:
+            settle_answers(engine, answers, done)
+
+
+def _alike(batches: Sequence[list[Claim]]) -> list[list[Claim]]:
+    """The first ones that are of one object and operation."""
+    first = batches[0][0]
+    same = takewhile(
+        lambda b: (b[0].source.object, b[0].write.op) == (first.source.object, first.write.op), batches
+    )
+    return list(same)
 
 
 def _all(batches: Sequence[list[Claim]]) -> list[Claim]:
@@ -345,9 +368,17 @@ def recheck(engine: Engine, batch: list[Claim]) -> list[Claim]:
 # --------------------------------------------------------------------------------------------------- write
 
 
-def send(engine: Engine, batch: list[Claim], done: Delivered) -> list[Answer]:
-    """One vendor call and its answer, which is still to be settled; none when there was no answer."""
-    source, op = batch[0].source, batch[0].write.op
+class Sent(NamedTuple):
+    """What became of one call. Its answer is still to be settled; `error`: it did not take place."""
+
+    done: Delivered
+    answers: list[Answer]
+    error: SyncbrokerError | None = None
+
+
+def send(engine: Engine, batch: list[Claim]) -> Sent:
+    """One vendor call."""
+    source, op, done = batch[0].source, batch[0].write.op, Delivered()
     begun = engine.now()
     try:
         receipts = engine.connectors[source.system].write(
@@ -359,14 +390,14 @@ def send(engine: Engine, batch: list[Claim], done: Delivered) -> list[Answer]:
     ) as error:  # no connector may reject a batch: who knows what it did with it
         settle.unknown(engine, batch, error.message)
         done.failed[source.system] = error.message
-        return []
-    except (Retry, FixSetup):
+        return Sent(done, [])
+    except (Retry, FixSetup) as error:
         settle.give_back(engine, batch, RETRY)
-        raise
+        return Sent(done, [], error)
     done.calls[source.system, op] += 1
     by_key = {receipt.key: receipt for receipt in receipts}
     pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
-    return [Answer(pairs, begun, engine.now())]
+    return Sent(done, [Answer(pairs, begun, engine.now())])
 
 
 def settle_answers(engine: Engine, answers: Sequence[Answer], done: Delivered) -> None:

@@ -8,6 +8,7 @@ be judged. A pulled run stays staged until it is released; only then may it be d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -438,15 +439,22 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
 
 
 def read_now(engine: Engine, source: Source, ids: Sequence[str], via: str) -> list[Sighting]:
-    """These records as they are at the vendor now."""
+    """These records as they are at the vendor now; several calls at once, where the system's `concurrency` says so."""
     connector = engine.connectors[source.system]
-    found: list[Sighting] = []
-    for start in range(0, len(ids), source.spec.read_batch):
+
+    def read(some: Sequence[str]) -> list[Sighting]:
         begun = engine.now()
-        items = connector.read(source.object, ids[start : start + source.spec.read_batch], source.paths)
+        items = connector.read(source.object, some, source.paths)
         ended = engine.now()
-        found.extend(sighting(source, item, begun, ended, via) for item in items)
-    return found
+        return [sighting(source, item, begun, ended, via) for item in items]
+
+    size = source.spec.read_batch
+    calls = [ids[start : start + size] for start in range(0, len(ids), size)]
+    wide = min(engine.mapping.systems[source.system].concurrency, len(calls))
+    if wide < 2:
+        return [one for some in calls for one in read(some)]
+    with ThreadPoolExecutor(wide, thread_name_prefix="read") as pool:
+        return [one for found in pool.map(read, calls) for one in found]
 
 
 def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:

@@ -76,6 +76,8 @@ def references(engine: Engine, source: Source, sightings: Sequence[Sighting]) ->
 @unhindered
 def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
     """The call did not take place: the pushes are due again after `delay` µs."""
+    if not batch:
+        return
     with engine.store.write() as tx:
         ws = opened(engine, tx, batch)
         for one in ours(ws, batch):

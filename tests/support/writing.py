@@ -12,8 +12,7 @@ from syncbroker.engine.settle import Answer, Claim
 
 def write(engine: Engine, batch: list[Claim]) -> None:
     """Call the vendor, and settle its answer."""
-    done = Delivered()
-    deliver.settle_answers(engine, deliver.send(engine, batch, done), done)
+    deliver.settle_answers(engine, deliver.send(engine, batch).answers, Delivered())
 
 
 def answered(engine: Engine, pairs: Iterable[tuple[Claim, Receipt]]) -> Answer:

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -35,6 +34,8 @@ from syncbroker.store import queues, records, stops
 from syncbroker.store.database import unhindered
 from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
+
+_T = TypeVar("_T")
 
 CLAIM = 100
 """Pushes claimed per transaction."""
@@ -139,22 +140,31 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
 
 
 def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, wide: int) -> None:
-    """`wide`: how many calls may be under way at once."""
+    """`wide`: how many calls may be under way at once. A call that takes long keeps no answer from being settled."""
     answers: list[Answer] = []
     left = list(batches)
+
+    def settled() -> None:
+        settle_answers(engine, answers, done)
+        answers.clear()
+
+    def ended(calls: Sequence[Future[_T]]) -> list[_T]:
+        if answers and wait(calls, PATIENCE / 1_000_000).not_done:
+            settled()
+        return [one.result() for one in calls]
+
     with ThreadPoolExecutor(wide, thread_name_prefix="write") as pool:
         try:
             while left:
                 if _full(answers, engine.now()):
-                    settle_answers(engine, answers, done)
-                    answers = []
+                    settled()
                 if engine.holder.halted.is_set() or _paused(engine, left[0][0].source.system):
                     settle.give_back(engine, _all(left), 0)
                     break
                 some = _alike(left)[:wide]
                 left = left[len(some) :]
-                sure = _batches(recheck(engine, _all(some)))
-                made = list((pool.map if len(sure) > 1 else map)(partial(send, engine), sure))
+                (sure,) = ended([pool.submit(recheck, engine, _all(some))])
+                made = ended([pool.submit(send, engine, batch) for batch in _batches(sure)])
                 for one in made:
                     done.add(one.done)
                     answers += one.answers
@@ -164,7 +174,7 @@ def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, 
             settle.give_back(engine, _all(left), RETRY)
             raise
         finally:
-            settle_answers(engine, answers, done)
+            settled()
 
 
 def _alike(batches: Sequence[list[Claim]]) -> list[list[Claim]]:

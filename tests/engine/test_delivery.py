@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.telling import until
 from tests.support.writing import answered
 
 ANN = {"email": "ann@x.example"}
@@ -252,6 +254,27 @@ def test_a_vendor_that_never_answers_is_left_alone_and_the_others_go_on(world: W
     here.systems["mkt"].faults.clear()
     until_settled(here)
     assert here.held("mkt", "city") == ["Oslo"]
+
+
+def test_an_answer_is_settled_while_the_next_call_hangs(world: Worlds, people: Any) -> None:
+    people(batch={"create": 1, "update": 1})
+    people_ = [{"email": f"p{n}@x.example", "city": "Riga"} for n in range(2)]
+    here = opened(world, {"crm": people_, "mkt": people_})
+    for id_ in here.ids("crm"):
+        here.edit("crm", id_, city="Oslo")
+    cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
+    fault(here, "mkt", "hang_after", skip=1, seconds=60.0)
+
+    def owed() -> int:
+        with here.engine.store.read() as tx:
+            return queues.outbox_counts(tx).get(("mkt", "claimed"), 0)
+
+    delivering = threading.Thread(target=deliver.deliver, args=(here.engine, "mkt"))
+    delivering.start()
+    until(lambda: here.held("mkt", "city") == ["Oslo", "Oslo"])
+    until(lambda: owed() == 1)
+    here.systems["mkt"].stop()  # lets go of whoever waits in a fault
+    delivering.join()
 
 
 def test_a_push_that_waits_behind_one_that_failed_is_not_in_doubt(world: Worlds, people: Any) -> None:

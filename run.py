@@ -43,7 +43,13 @@ def main(arguments: list[str]) -> NoReturn:
         child = [*PYTEST, *arguments[1:]]
     else:
         child = ["-m", "syncbroker.cli.main", *arguments]
-    os.execv(PYTHON, [str(PYTHON), *child])  # signals and the exit code are the child's own
+    os.execve(PYTHON, [str(PYTHON), *child], environment())  # signals and the exit code are the child's own
+
+
+def environment() -> dict[str, str]:
+    """Ours, with compiled modules kept in `.venv`: else each of the many processes may compile all of them anew."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(VENV / "compiled")}
 
 
 def set_up(kind: str) -> None:

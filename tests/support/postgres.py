@@ -76,7 +76,9 @@ class Server:
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
             numbers = connection.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'")
             statements = [f'DELETE FROM "{name}" WHERE NOT ({keep.get(name, "false")})' for (name,) in tables]
             statements += [f'ALTER SEQUENCE "{name}" RESTART' for (name,) in numbers.fetchall()]

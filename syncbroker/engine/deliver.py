@@ -113,13 +113,22 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     """
     done = Delivered()
     if settles:
-        done.moved, made = doubt.settle_open(engine, system)
+        done.moved, made, again = doubt.settle_open(engine, system)
         done.written.update(made)
+        _repeat_all(engine, _batches(again), done)
     claims = claim(engine, system, begun)
     done.moved += len(claims)
     with engine.holder.handling([one.write.key for one in claims]):
         _write_all(engine, _batches(claims), done)
     return done
+
+
+def _repeat_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
+    """Creates in doubt that their vendor recognises by their keys. What is not repeated now stays in doubt."""
+    for batch in batches:
+        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
+            return
+        done.add(write(engine, batch))
 
 
 def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
@@ -230,7 +239,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str], holder: str) -> C
     based_on = link.order if source.spec.stamp is not None else link.seen
     golden = ws.records[record_id].golden
     owed_by = {name: golden[name].decision for name in values if name in golden}
-    begun = replace(queues.anew(row), key=key, holder=holder)
+    begun = replace(queues.anew(row), key=key, holder=holder, claimed=ws.now)
     push = replace(begun, values=values, decisions=owed_by, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)

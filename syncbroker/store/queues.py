@@ -218,7 +218,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
     says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
     still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
-    `since`: when it came to be owed (µs, 0: not known); `trace`: of what caused it.
+    `since`: when it came to be owed (µs, 0: not known); `claimed`: when its key was made (µs, 0: not known);
+    `trace`: of what caused it.
     """
 
     values: dict[str, Value] = {}
@@ -233,6 +234,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ends: bool = False
     stage: int = 0
     since: Micros = 0
+    claimed: Micros = 0
     trace: str = ""
 
 

@@ -80,7 +80,9 @@ class Server:
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
             ).fetchall()
             numbers = connection.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'")
-            statements = [f'DELETE FROM "{name}" WHERE NOT ({keep.get(name, "false")})' for (name,) in tables]
+            statements = [
+                f'DELETE FROM "{name}" WHERE NOT ({keep.get(str(name), "false")})' for (name,) in tables
+            ]
             statements += [f'ALTER SEQUENCE "{name}" RESTART' for (name,) in numbers.fetchall()]
             connection.execute("; ".join(statements).encode())
 

@@ -95,7 +95,9 @@ def bare(url: str, stack: ExitStack) -> str:
 
     app = Starlette(routes=[Route("/webhooks/crm", receive, methods=["POST"])])
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http="h11", ws="none")
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, http="httptools", loop="uvloop", ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from tests.soak.play import Killer, Load, Memory, recovery
-from tests.soak.stage import Stage
+from tests.soak.stage import Stage, busy
 from tests.soak.world import FREE, OBJECTS, REAL, World
 
 RARELY = "pull: {every: 10m}"
@@ -43,6 +43,8 @@ class Latency(msgspec.Struct):
     spread: list[float]
     by_system: dict[str, list[float]]
     overtaken: int
+    busy: dict[str, float]
+    """Milliseconds of processor time for each edit, by process; until everything was right."""
     recovery: dict[str, list[float]]
     memory: dict[str, tuple[float, float]]
     lost: int
@@ -66,6 +68,7 @@ def measure(stage: Stage, given: argparse.Namespace) -> Latency:
     time.sleep(WARM)
     begun, edits = time.time_ns() // 1000, len(stage.world.edits)
     taken = sum(len(one.sent()) for one in stage.systems.values())
+    worked = {name: one.busy() for name, one in stage.services.items()} | {"vendors": busy(stage.vendors)}
     names = [name for name in stage.services if name.startswith(given.kill)] if given.kills else []
     killer = Killer(stage, names or list(stage.services), given.kills, given.seconds, given.seed)
     killer.troubles = 0.0
@@ -79,6 +82,8 @@ def measure(stage: Stage, given: argparse.Namespace) -> Latency:
     load.stop()
     killer.finish()
     lost = stage.until_right(given.patience)
+    now = {name: one.busy() for name, one in stage.services.items()} | {"vendors": busy(stage.vendors)}
+    many = len(stage.world.edits) - edits
     return figures(
         stage,
         given,
@@ -87,6 +92,7 @@ def measure(stage: Stage, given: argparse.Namespace) -> Latency:
         taken=taken,
         killer=killer,
         memory=memory,
+        spent={name: round((now[name] - worked[name]) * 1000 / many, 1) for name in now},
         lost=len(lost),
     )
 
@@ -100,6 +106,7 @@ def figures(
     taken: int,
     killer: Killer,
     memory: Memory,
+    spent: dict[str, float],
     lost: int,
 ) -> Latency:
     """`span`: what is counted, µs. `skipped`: edits before it. `taken`: webhooks within it."""
@@ -125,6 +132,7 @@ def figures(
         spread=four(found),
         by_system={system: four(times) for system, times in by_system.items()},
         overtaken=many - len(found),
+        busy=spent,
         recovery=recovery(killer.made, wrote),
         memory=memory.growth(),
         lost=lost,
@@ -141,6 +149,7 @@ def show(found: Latency) -> str:
         f"{found.mode}, limits {found.limits}: {reached}",
         f"edit to write  {said(found.spread)}",
         *(f"  to {system:10} {said(times)}" for system, times in found.by_system.items()),
+        f"processor      {', '.join(f'{name} {ms} ms' for name, ms in found.busy.items())} for each edit",
         f"overtaken      {found.overtaken}; wrong in the end {found.lost}; written twice {found.doubled}",
         *(
             f"recovery       {kind}: median {one[0]} s, p95 {one[1]} s"

@@ -15,7 +15,8 @@ from contextlib import suppress
 
 import dramatiq
 
-from syncbroker.engine import Engine, cycle
+from syncbroker.core.types import Micros
+from syncbroker.engine import Engine, breaker, cycle
 from syncbroker.runtime.clock import Clock
 from syncbroker.runtime.nudges import BACKFILL, DELIVER, PULL, RECEIVE, SETTLE, SWEEP, Nudges, make_broker
 from syncbroker.runtime.work import Work
@@ -101,7 +102,8 @@ class Workers:
         self.actors = make_actors(self.work, self.broker)
         self.nudges.here = lambda name, ids: self.actors[name].fn(*ids)
         self.clock = Clock(engine, self.nudges, tick)
-        self._began: int | None = None
+        self._began: Micros | None = None
+        self._awaited: set[tuple[str, str]] = set()  # what is read once, since nobody worked before
         self._caught_up = False
         self._started = False
         # Redis is asked that often by each consumer, the memory of the process tells by itself
@@ -123,6 +125,7 @@ class Workers:
         with self.engine.store.write() as tx:
             for (system, object_), source in self.engine.sources.items():
                 if alone or runs.cursor(tx, system, object_).rules != source.rules:
+                    self._awaited.add((system, object_))
                     turns.bring_forward(
                         tx, Turn(system=system, object=object_, kind="pull", due=0, plan=""), now
                     )
@@ -142,13 +145,24 @@ class Workers:
             self._caught_up = self._is_caught_up(self._began)
         return self._caught_up
 
-    def _is_caught_up(self, began: int) -> bool:
+    def _is_caught_up(self, began: Micros) -> bool:
+        now = self.engine.now()
         with self.engine.store.read() as tx:
-            stopped = stops.stopped(tx)
-            reads = [one for one in turns.every(tx) if one.kind == "pull" and one.system not in stopped]
-        known = [one for one in reads if (one.system, one.object) in self.engine.sources]
-        if any(one.due <= began or (one.started or 0) > (one.ended or 0) for one in known):
-            return False
+            there = {(one.system, one.object): one for one in turns.every(tx) if one.kind == "pull"}
+            paused = stops.stopped(tx)
+            asked = {  # no more can be done for the others now
+                name
+                for name in self.engine.mapping.systems
+                if name not in paused and runs.breaker(tx, breaker.reads(name)).open_until <= now
+            }
+        for key in self.engine.sources:
+            one = there.get(key)
+            if one is None or one.system not in asked:
+                continue
+            ended = one.ended or 0
+            # a turn that was announced is due later, though nobody may have begun it
+            if one.due <= began or (one.started or 0) > ended or (key in self._awaited and ended < began):
+                return False
         due = cycle.due(self.engine)
         return not (due.told or due.observations or due.owed)
 

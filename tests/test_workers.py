@@ -162,6 +162,17 @@ def test_beginning_takes_up_what_came_while_nobody_worked(world: Rig) -> None:
     workers.stop()
 
 
+def test_what_was_announced_and_not_yet_read_is_not_in_step(world: Rig) -> None:
+    world.edit("crm", "p000002", name="Bob Moved")
+    workers = Workers(world.engine, 60)
+    workers.begin()
+    workers.clock.look()
+    assert not workers.synced
+    workers.start()
+    until(lambda: workers.synced)
+    workers.stop()
+
+
 def test_beginning_goes_on_when_the_system_of_a_waiting_delivery_is_down(world: Rig) -> None:
     number = deliver(world, "marketing")
     world.edit("crm", "p000002", name="Bob Moved")

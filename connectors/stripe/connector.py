@@ -250,16 +250,20 @@ class Stripe:
     def events(self, delivery: Delivery) -> list[Event]:
         """One event; about its own type when the endpoint is subscribed to more than this connector reads.
 
-        A subscription that "is deleted" was canceled: it can be read for ever, so that is a change.
+        A subscription that "is deleted" was canceled: it can be read for ever, so that is a change. The snapshot in
+        the event carries no version; that of a customer is handed on as a hint.
         """
-        told: _Told = json_body(delivery, _Told)
+        told: _Delivered = json_body(delivery, _Delivered)
         object = next((name for name, types in EVENT_TYPES.items() if told.type in types), None)
-        if object is None or not told.data.object.id:
+        id = told.data.object.get("id")
+        if object is None or not id or not isinstance(id, str):
             return [Event(object=told.type or "unnamed", id=told.id, kind="changed", event_id=told.id)]
         actor = told.request.actor() if told.request else Actor(origin="automation")
         kind = _KINDS.get(told.type, "changed")
         at = told.created * SECOND
-        return [Event(object=object, id=told.data.object.id, kind=kind, event_id=told.id, at=at, actor=actor)]
+        whole = object == "customers" and kind != "deleted"
+        shown = item(object, told.data.object) if whole else None
+        return [Event(object=object, id=id, kind=kind, event_id=told.id, at=at, actor=actor, item=shown)]
 
     # ---- calls ----
 
@@ -330,14 +334,27 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
+class _Snapshot(msgspec.Struct):
+    object: dict[str, Any]
+
+
+class _Delivered(msgspec.Struct):
+    """What is read of an Event that was delivered."""
+
+    id: str
+    type: str
+    created: int
+    data: _Snapshot
+    request: _Asked | None = None
+
+
 class _Told(msgspec.Struct):
-    """The part of an Event that is read; its snapshot carries no version and is left alone."""
+    """What is read of an Event in a list: a poll reads the object itself."""
 
     id: str
     type: str
     created: int
     data: _Data
-    request: _Asked | None = None
 
 
 class _Records(msgspec.Struct):

@@ -8,7 +8,7 @@ lower case, other validation texts, and that unknown members are ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -99,6 +99,12 @@ class Records:
         """The payloads in ascending order of ids; deleted users only on request."""
         found = [self.shown(object, id) for id in sorted(self._stored[object])]
         return [one for one in found if deleted or one.get("active", True)]
+
+    def named(self, object: str, name: str, wanted: Container[str], *, deleted: bool = False) -> list[Json]:
+        """Of all those whose field `name` (`id`, `external_id`), casefolded, is wanted."""
+        there = sorted(self._stored[object].items())
+        ids = [id for id, one in there if str(one[name]).casefold() in wanted]
+        return [one for id in ids if (one := self.shown(object, id)).get("active", True) or deleted]
 
     def shown(self, object: str, id: int) -> Json:
         """The payload. A user's `email` is the primary address, or the first verified one while that is not (user

@@ -32,7 +32,10 @@ BEGIN_SECONDS = 2.0
 """How long after a failure the beginning is tried again."""
 
 SYNCED_SECONDS = 0.2
-"""How often it is looked whether everything was read since the start."""
+"""When it is first looked whether everything was read since the start; each further look waits half as long again."""
+
+SYNCED_LONGEST = 5.0
+"""Seconds between two such looks at most."""
 
 
 def serve(
@@ -200,7 +203,9 @@ def _begin(workers: Workers, stop: threading.Event, failed: list[SyncbrokerError
             break
     if not stop.is_set():
         workers.start()
-    while not stop.wait(SYNCED_SECONDS):
+    pause = SYNCED_SECONDS
+    while not stop.wait(pause):
+        pause = min(pause * 1.5, SYNCED_LONGEST)
         with suppress(SyncbrokerError):  # it is asked again, and what fails is in the log where it failed
             if workers.synced:
                 log.info("synced")

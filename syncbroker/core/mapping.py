@@ -179,8 +179,8 @@ class SystemRules(msgspec.Struct, frozen=True, kw_only=True):
 
     `rate`: (calls, seconds) the vendor allows; `reserve`: the share (0..1) left for others. `deliveries`: (count,
     seconds) of webhooks that are taken. `url` replaces the vendor's base URL. `options` are the connector's own (a
-    list id, an account id). `concurrency`: how many writing calls may be under way at once. `objects`: schedules of
-    single objects. `max_lag`: seconds after which a change should be everywhere.
+    list id, an account id). `concurrency`: how many calls that write, or read by id, may be under way at once.
+    `objects`: schedules of single objects. `max_lag`: seconds after which a change should be everywhere.
     """
 
     name: str

@@ -241,6 +241,8 @@ def decide_live(engine: Engine, reread: Reread) -> int:
 
 def _unattended(engine: Engine, late: Mapping[int, bool]) -> dict[int, bool]:
     """Without the runs that whoever has read them is deciding just now."""
+    if not late:
+        return {}
     with engine.store.read() as tx:
         found = [run for number in late if (run := runs.get(tx, number)) is not None]
     names = {run.id: f"read:{run.system}:{run.object}" for run in found if late[run.id]}
@@ -311,13 +313,13 @@ def due(engine: Engine) -> Due:
     """What there is to do now. Nothing of a system that is paused, or whose breaker is open."""
     now = engine.now()
     with engine.store.read() as tx:
-        stopped = stops.stopped(tx)
-        systems = [name for name in engine.mapping.systems if name not in stopped]
+        stopped, left = stops.stopped(tx), runs.open_breakers(tx, now)
         told = [
             name
-            for name in systems
-            if queues.due_deliveries(tx, name, now, 1)
-            and runs.breaker(tx, breaker.reads(name)).open_until <= now
+            for name in engine.mapping.systems
+            if name not in stopped
+            and breaker.reads(name) not in left
+            and queues.due_deliveries(tx, name, now, 1)
         ]
         gone = [name for name in queues.systems_with_deliveries(tx) if name not in engine.mapping.systems]
         waiting = _to_decide(tx, now)
@@ -329,14 +331,9 @@ def owed(engine: Engine) -> list[str]:
     """Systems to which something is to be written now, and may be."""
     now = engine.now()
     with engine.store.read() as tx:
-        stopped = stops.stopped(tx)
+        left = stops.stopped(tx).keys() | runs.open_breakers(tx, now)
         return [
-            name
-            for name in engine.mapping.systems
-            if name not in stopped
-            and (at := queues.next_due(tx, name)) is not None
-            and at <= now
-            and runs.breaker(tx, name).open_until <= now
+            name for name in engine.mapping.systems if name not in left and queues.due_states(tx, name, now)
         ]
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from msgspec.structs import replace
-from sqlalchemy import select
 
 from syncbroker.core import drift
 from syncbroker.core import match as matching
@@ -29,7 +28,7 @@ from syncbroker.engine.removal import deleted, merged, reappeared, renamed
 from syncbroker.engine.sharing import NotAlone
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import SyncbrokerError
-from syncbroker.store import queues, records, runs, shards, tables
+from syncbroker.store import queues, records, runs, shards
 from syncbroker.store.database import Tx, unhindered
 from syncbroker.store.queues import Sighting, Waiting
 
@@ -154,7 +153,7 @@ class _Chunk:
             name: {field for field, _ in plan.keyed.values()} for name, plan in engine.plans.items()
         }
         self._key = runs.secret_key(tx)
-        self._graves = tx.run(select(tables.tombstones.c.digest).limit(1)).first() is not None
+        self._graves = bool(tx.rows("SELECT 1 FROM tombstones LIMIT 1"))
         self.apart: list[int] = []  # to be decided alone
         self.rows = self._look_up(rows)
 

@@ -3,7 +3,8 @@
     claim     one transaction: what is owed *now* under the active mapping is noted as about to be sent
     re-check  the systems still hold what the pushes expect, or the fresh observation goes back to be decided
     write     one vendor call for a batch of one operation
-    settle    one transaction: each receipt confirms, hands over to a job, asks a person, or leaves the outcome unknown
+    settle    one transaction for the answers that came shortly after each other: each receipt confirms, hands over
+              to a job, asks a person, or leaves the outcome unknown
 
 A write whose outcome is unknown (a lost answer, a killed process) is settled by reading before anything is repeated;
 a create is looked for before it is made, and never repeated blindly.
@@ -13,7 +14,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,7 +28,7 @@ from syncbroker.core.state import LinkState
 from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, breaker, doubt, held, ingest, settle, sharing
 from syncbroker.engine.finish import finish
-from syncbroker.engine.settle import Claim
+from syncbroker.engine.settle import Answer, Claim
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import FixSetup, OutcomeUnknown, Reject, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.store import queues, records, stops
@@ -39,6 +44,12 @@ LEASE: Micros = 20_000_000
 
 RETRY: Micros = 10_000_000
 """How long a push waits after a call that did not take place."""
+
+TOGETHER = 100
+"""Writes that are settled in one transaction, unless one call makes more."""
+
+PATIENCE: Micros = 200_000
+"""How long an answer waits for others that are settled with it."""
 
 
 @dataclass
@@ -65,14 +76,14 @@ def deliver(engine: Engine, system: str, progress: Callable[[int], None] = inges
         stopped, due = stops.is_stopped(tx, system), queues.next_due(tx, system)
     if stopped or due is None or due > engine.now():
         return total
-    with engine.holder.holding(*slots(engine, system)) as slot:
+    with engine.holder.holding(*_slots(engine, system)) as slot:
         if slot:
             _deliver(engine, system, total, progress, first=slot.endswith(":0"))
     return total
 
 
-def slots(engine: Engine, system: str) -> list[str]:
-    """The leases of which one is needed to write to a system."""
+def _slots(engine: Engine, system: str) -> list[str]:
+    """The leases of which one is needed for each call to a system that is under way."""
     rules = engine.mapping.systems.get(system)
     return [f"write:{system}:{n}" for n in range(rules.concurrency if rules is not None else 1)]
 
@@ -112,14 +123,19 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     What became due only after `begun` was handed back meanwhile: what was seen there is to be decided first.
     """
     done = Delivered()
-    if settles:
+    with engine.store.read() as tx:  # looking costs less than a turn as the writer
+        due = queues.due_states(tx, system, engine.now())
+    if settles and due - {"due"}:
         done.moved, made, again = doubt.settle_open(engine, system)
         done.written.update(made)
         _repeat_all(engine, _batches(again), done)
-    claims = claim(engine, system, begun)
+        due.add("due")  # it may have given some back
+    claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
-    with engine.holder.handling([one.write.key for one in claims]):
-        _write_all(engine, _batches(claims), done)
+    batches = _batches(claims)
+    free = _slots(engine, system)[: len(batches)] if len(batches) > 1 else []
+    with engine.holder.handling([one.write.key for one in claims]), engine.holder.holding_all(free) as more:
+        _write_all(engine, batches, done, 1 + len(more))
     return done
 
 
@@ -128,23 +144,59 @@ def _repeat_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered)
     for batch in batches:
         if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
             return
-        done.add(write(engine, batch))
+        sent = send(engine, batch, repeated=True)
+        done.add(sent.done)
+        settle_answers(engine, sent.answers, done)
+        if sent.error is not None:
+            raise sent.error
 
 
-def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
-    for n, batch in enumerate(batches):
-        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
-            settle.give_back(engine, [one for later in batches[n:] for one in later], 0)
-            return
+def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, wide: int) -> None:
+    """`wide`: how many calls may be under way at once."""
+    answers: list[Answer] = []
+    left = list(batches)
+    with ThreadPoolExecutor(wide, thread_name_prefix="write") as pool:
         try:
-            sure = recheck(engine, batch)
-            if sure:
-                done.add(write(engine, sure))
+            while left:
+                if _full(answers, engine.now()):
+                    settle_answers(engine, answers, done)
+                    answers = []
+                if engine.holder.halted.is_set() or _paused(engine, left[0][0].source.system):
+                    settle.give_back(engine, _all(left), 0)
+                    break
+                some = _alike(left)[:wide]
+                left = left[len(some) :]
+                sure = _batches(recheck(engine, _all(some)))
+                made = list((pool.map if len(sure) > 1 else map)(partial(send, engine), sure))
+                for one in made:
+                    done.add(one.done)
+                    answers += one.answers
+                if errors := [one.error for one in made if one.error is not None]:
+                    raise errors[0]
         except SyncbrokerError:
-            left = [one for later in batches[n + 1 :] for one in later]
-            if left:
-                settle.give_back(engine, left, RETRY)
+            settle.give_back(engine, _all(left), RETRY)
             raise
+        finally:
+            settle_answers(engine, answers, done)
+
+
+def _alike(batches: Sequence[list[Claim]]) -> list[list[Claim]]:
+    """The first ones that are of one object and operation."""
+    first = batches[0][0]
+    same = takewhile(
+        lambda b: (b[0].source.object, b[0].write.op) == (first.source.object, first.write.op), batches
+    )
+    return list(same)
+
+
+def _all(batches: Sequence[list[Claim]]) -> list[Claim]:
+    return [one for batch in batches for one in batch]
+
+
+def _full(answers: Sequence[Answer], now: Micros) -> bool:
+    """Whether they are not to wait for any more."""
+    many = sum(len(one.pairs) for one in answers)
+    return bool(answers) and (many >= TOGETHER or now - answers[0].ended > PATIENCE)
 
 
 def _paused(engine: Engine, system: str) -> bool:
@@ -329,10 +381,17 @@ def recheck(engine: Engine, batch: list[Claim]) -> list[Claim]:
 # --------------------------------------------------------------------------------------------------- write
 
 
-def write(engine: Engine, batch: list[Claim]) -> Delivered:
-    """One vendor call, and its receipts settled in one transaction."""
-    source, op = batch[0].source, batch[0].write.op
-    done = Delivered()
+class Sent(NamedTuple):
+    """What became of one call. Its answer is still to be settled; `error`: it did not take place."""
+
+    done: Delivered
+    answers: list[Answer]
+    error: SyncbrokerError | None = None
+
+
+def send(engine: Engine, batch: list[Claim], *, repeated: bool = False) -> Sent:
+    """One vendor call. `repeated`: the writes are in doubt, and stay so where it does not take place."""
+    source, op, done = batch[0].source, batch[0].write.op, Delivered()
     begun = engine.now()
     try:
         receipts = engine.connectors[source.system].write(
@@ -344,25 +403,35 @@ def write(engine: Engine, batch: list[Claim]) -> Delivered:
     ) as error:  # no connector may reject a batch: who knows what it did with it
         settle.unknown(engine, batch, error.message)
         done.failed[source.system] = error.message
-        return done
-    except (Retry, FixSetup):
-        settle.give_back(engine, batch, RETRY)
-        raise
+        return Sent(done, [])
+    except (Retry, FixSetup) as error:
+        if not repeated:
+            settle.give_back(engine, batch, RETRY)
+        return Sent(done, [], error)
     done.calls[source.system, op] += 1
     by_key = {receipt.key: receipt for receipt in receipts}
     pairs = [(one, by_key.get(one.write.key, _lost(one))) for one in batch]
-    done.written[source.system, op] += settle.receipts(engine, source, pairs, begun)
-    for one, receipt in pairs:
-        engine.tell(
-            "written",
-            system=source.system,
-            object=source.object,
-            link=one.row.link,
-            op=op,
-            answer=receipt.status,
-            trace=queues.trace_of(one.row),
-        )
-    return done
+    return Sent(done, [Answer(pairs, begun, engine.now())])
+
+
+def settle_answers(engine: Engine, answers: Sequence[Answer], done: Delivered) -> None:
+    """One transaction for each object."""
+    by_object: dict[str, list[Answer]] = {}
+    for one in answers:
+        by_object.setdefault(one.source.object, []).append(one)
+    for own in by_object.values():
+        source = own[0].source
+        done.written.update(settle.receipts(engine, source, own))
+        for claimed, receipt in (pair for one in own for pair in one.pairs):
+            engine.tell(
+                "written",
+                system=source.system,
+                object=source.object,
+                link=claimed.row.link,
+                op=claimed.write.op,
+                answer=receipt.status,
+                trace=queues.trace_of(claimed.row),
+            )
 
 
 def _lost(one: Claim) -> Receipt:

@@ -19,7 +19,7 @@ from syncbroker.core.types import Micros, Receipt, Value, Write
 from syncbroker.engine import Engine, Source, ingest, settle
 from syncbroker.engine.receipts import keep
 from syncbroker.engine.removal import renamed
-from syncbroker.engine.settle import JOB_POLL, Claim, References
+from syncbroker.engine.settle import JOB_POLL, Answer, Claim, References
 from syncbroker.engine.workspace import Workspace
 from syncbroker.errors import Reject
 from syncbroker.store import queues, records, runs
@@ -56,7 +56,7 @@ def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, st
         settled = _settle_job(engine, batch, job)
         if settled is not None:
             moved += len(batch)
-            made[system, batch[0].write.op] += settled
+            made.update(settled)
     for (_, op), batch in doubts.items():
         moved += len(batch)
         if op == "create":
@@ -103,8 +103,8 @@ def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
     return claims
 
 
-def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
-    """How many of its writes were applied, or None while it is running."""
+def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> Counter[tuple[str, str]] | None:
+    """How many of its writes were applied, by (system, operation), or None while it is running."""
     source = batch[0].source
     begun = engine.now()
     connector = engine.connectors[source.system]
@@ -125,7 +125,7 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> int | None:
         Receipt(key=one.write.key, status="unknown", message="the job does not mention it") for one in batch
     ]
     pairs = [(one, by_key.get(one.write.key, spare)) for one, spare in zip(batch, lost, strict=True)]
-    return settle.receipts(engine, source, pairs, begun)
+    return settle.receipts(engine, source, [Answer(pairs, begun, engine.now())])
 
 
 def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:

@@ -88,6 +88,17 @@ class Holder:
             if taken:
                 self.release(taken)
 
+    @contextmanager
+    def holding_all(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """Those of the names that are free, for the body."""
+        taken: list[str] = []
+        try:
+            taken += (name for name in names if self.take(name))
+            yield taken
+        finally:
+            for name in taken:
+                self.release(name)
+
     def lost(self, name: str) -> bool:
         """Whether another process has a lease now that this one had taken: it was held up for too long."""
         with self._lock:

@@ -7,7 +7,8 @@ be judged. A pulled run stays staged until it is released; only then may it be d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -25,6 +26,7 @@ from syncbroker.store import queues, runs, stops, tables
 from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import Sighting, Stored, Waiting
+from syncbroker.store.records import FAR
 from syncbroker.store.runs import Cursor, Held, Run
 
 Progress = Callable[[int], None]
@@ -290,7 +292,7 @@ def receive(engine: Engine, *numbers: int) -> int:
     says that an external id changed or that records became one, each has its turn alone: there the order counts.
     """
     with engine.store.read() as tx:
-        found = [one for number in numbers if (one := queues.delivery(tx, number)) is not None]
+        found = queues.waiting_deliveries(tx, numbers)
     told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
     every = [event for _, events in told for event in events]
     if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
@@ -305,9 +307,11 @@ def receive(engine: Engine, *numbers: int) -> int:
             seen = _of_events(engine, source, [e for e in every if e.object == object_])
             staged.append((source, _traced(seen, told)))
     with engine.store.write() as tx:
-        mine = [(one, events) for one, events in told if queues.delivery(tx, one.id) is not None]
+        still = queues.still_waiting(tx, [one.id for one, _ in told])
+        mine = [(one, events) for one, events in told if one.id in still]
         if not mine:  # another worker was quicker
             return 0
+        staged = [(source, _news(tx, source, sightings)) for source, sightings in staged]
         for source, sightings in staged:
             intake.admit(engine, tx, source, sightings)
         strange = [e for _, events in mine for e in events if (system, e.object) not in engine.sources]
@@ -315,11 +319,53 @@ def receive(engine: Engine, *numbers: int) -> int:
         unmapped = sum(event.object in known for event in strange)
         runs.count(tx, {("unmapped_event", system, ""): unmapped})
         runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
-        for one, _ in mine:
-            queues.close_delivery(tx, one.id, "done")
+        queues.close_deliveries(tx, [one.id for one, _ in mine])
     for one, events in mine:
         engine.tell("received", system=system, delivery=one.id, count=len(events), trace=one.trace)
     return sum(len(sightings) for _, sightings in staged)
+
+
+def _surprising(engine: Engine, source: Source, events: Sequence[Event]) -> list[Event]:
+    """Without those about records of which every body shows what is known: echoes of what the broker wrote, mostly.
+    A body that shows anything else is a hint, and the record is read."""
+    shown: dict[str, list[bytes]] = {}
+    for e in events:
+        plain = e.item is not None and e.kind in ("created", "changed") and e.new_id is None
+        shown.setdefault(e.id, []).append(fingerprints(source, [e.item])[0] if plain and e.item else b"")
+    marks = {id_: found[0] for id_, found in shown.items() if len(set(found)) == 1 and found[0]}
+    if not marks:
+        return list(events)
+    with engine.store.read() as tx:
+        known = _known(tx, source, marks)
+    return [e for e in events if e.id not in known]
+
+
+def _news(tx: Tx, source: Source, found: Sequence[Sighting]) -> list[Sighting]:
+    """Without readings that show what is known."""
+    marks = {
+        one.id: bytes.fromhex(one.fingerprint)
+        for one in found
+        if one.read and one.fingerprint and not one.aliases and not one.renamed_from
+    }
+    known = _known(tx, source, marks)
+    return [one for one in found if one.id not in known]
+
+
+def _known(tx: Tx, source: Source, marks: Mapping[str, bytes]) -> set[str]:
+    """External ids that have these fingerprints, and about which nothing is under way: what waits to be decided, or is
+    being written, may be about to make them other ones."""
+    where = source.system, source.object
+    stored = sweeping.probe(tx, *where, list(marks), ascending=False)
+    same = {
+        id_: n
+        for (id_, mark), n in zip(stored.marks.items(), stored.numbers, strict=True)
+        if mark in (marks[id_], marks[id_] + sweeping.DROPPED)
+    }
+    if not same or holding(tx, source):
+        return set()
+    waiting = queues.unjudged(tx, *where, sorted(same), FAR)
+    writing = queues.outbox_rows(tx, sorted(same.values()))
+    return {id_ for id_, n in same.items() if id_ not in waiting and n not in writing}
 
 
 def _traced(found: Sequence[Sighting], told: Sequence[tuple[Stored, Sequence[Event]]]) -> list[Sighting]:
@@ -358,6 +404,7 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
         if e.item is not None and e.item.stamp is not None and source.spec.stamp is not None
     ]
     asked = [e for e in events if e.item is None or e.item.stamp is None or source.spec.stamp is None]
+    asked = _surprising(engine, source, asked)
     latest = {e.new_id or e.id: e for e in asked}
     former = {e.new_id: e.id for e in asked if e.kind == "rekeyed" and e.new_id}
     read = read_now(engine, source, [id_ for id_ in latest if id_ not in former.values()], "webhook")
@@ -379,15 +426,22 @@ def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[
 
 
 def read_now(engine: Engine, source: Source, ids: Sequence[str], via: str) -> list[Sighting]:
-    """These records as they are at the vendor now."""
+    """These records as they are at the vendor now; several calls at once, where the system's `concurrency` says so."""
     connector = engine.connectors[source.system]
-    found: list[Sighting] = []
-    for start in range(0, len(ids), source.spec.read_batch):
+
+    def read(some: Sequence[str]) -> list[Sighting]:
         begun = engine.now()
-        items = connector.read(source.object, ids[start : start + source.spec.read_batch], source.paths)
+        items = connector.read(source.object, some, source.paths)
         ended = engine.now()
-        found.extend(sighting(source, item, begun, ended, via) for item in items)
-    return found
+        return [sighting(source, item, begun, ended, via) for item in items]
+
+    size = source.spec.read_batch
+    calls = [ids[start : start + size] for start in range(0, len(ids), size)]
+    wide = min(engine.mapping.systems[source.system].concurrency, len(calls))
+    if wide < 2:
+        return [one for some in calls for one in read(some)]
+    with ThreadPoolExecutor(wide, thread_name_prefix="read") as pool:
+        return [one for found in pool.map(read, calls) for one in found]
 
 
 def reread(engine: Engine, waiting: Sequence[Waiting]) -> int:

@@ -44,6 +44,8 @@ def receive_due(engine: Engine, system: str, told: Callable[[], None]) -> int:
         if receive_some(engine, numbers, system):
             told()
         done += len(numbers)
+        if len(numbers) < SOME:  # whoever asked looks once more when it is over
+            break
     return done
 
 

@@ -5,6 +5,7 @@ Nothing here calls a vendor to change anything; it reads, and writes down what i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -51,6 +52,19 @@ class Claim:
         return changed(self, row=row, write=replace(self.write, version=version))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What one call said: a receipt for each write, and when the call was begun and ended (µs)."""
+
+    pairs: Sequence[tuple[Claim, Receipt]]
+    begun: Micros
+    ended: Micros
+
+    @property
+    def source(self) -> Source:
+        return self.pairs[0][0].source
+
+
 def references(engine: Engine, source: Source, sightings: Sequence[Sighting]) -> References:
     with engine.store.read() as tx:
         return look_up_references(tx, engine, source, sightings)
@@ -62,6 +76,8 @@ def references(engine: Engine, source: Source, sightings: Sequence[Sighting]) ->
 @unhindered
 def give_back(engine: Engine, batch: Sequence[Claim], delay: Micros) -> None:
     """The call did not take place: the pushes are due again after `delay` µs."""
+    if not batch:
+        return
     with engine.store.write() as tx:
         ws = opened(engine, tx, batch)
         for one in ours(ws, batch):
@@ -182,14 +198,17 @@ def _wait_for_review(ws: Workspace, one: Claim, queued: int) -> None:
 # -------------------------------------------------------------------------------------- receipts
 
 
-def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receipt]], begun: Micros) -> int:
-    """Settle each write as its receipt says. Returns how many were applied."""
-    ended = engine.now()
+def receipts(engine: Engine, source: Source, answers: Sequence[Answer]) -> Counter[tuple[str, str]]:
+    """Settle each write to an object as its receipt says, in one transaction. Returns how many were applied, by
+    (system, operation)."""
     shown = {
-        r.key: ingest.sighting(source, r.item, begun, ended, "write") for _, r in pairs if r.item is not None
+        r.key: ingest.sighting(source, r.item, one.begun, one.ended, "write")
+        for one in answers
+        for _, r in one.pairs
+        if r.item is not None
     }
     known = references(engine, source, list(shown.values()))
-    applied, blind = _settle(engine, source, pairs, shown, known, ended)
+    applied, blind = _settle(engine, source, answers, shown, known)
     if blind and not source.spec.lag:  # where a read may lag, the next poll or sweep shows it
         _stage_reads(engine, source, [id_ for id_ in blind if id_ != "None"])
     return applied
@@ -199,21 +218,20 @@ def receipts(engine: Engine, source: Source, pairs: Sequence[tuple[Claim, Receip
 def _settle(
     engine: Engine,
     source: Source,
-    pairs: Sequence[tuple[Claim, Receipt]],
+    answers: Sequence[Answer],
     shown: Mapping[str, Sighting],
     known: References,
-    ended: Micros,
-) -> tuple[int, list[str]]:
+) -> tuple[Counter[tuple[str, str]], list[str]]:
     """How many were applied, and the external ids of those whose answer did not show what is there now."""
-    applied, blind = 0, list[str]()
+    applied, blind = Counter[tuple[str, str]](), list[str]()
     with engine.store.write() as tx:
-        batch = [one for one, _ in pairs]
+        batch = [one for answer in answers for one, _ in answer.pairs]
         ws = opened(engine, tx, batch)
-        answered = {one.row.link: receipt for one, receipt in pairs}
+        answered = {one.row.link: (receipt, a.ended) for a in answers for one, receipt in a.pairs}
         for one in ours(ws, batch):
-            receipt = answered[one.row.link]
+            receipt, ended = answered[one.row.link]
             if receipt.status == "done":
-                applied += 1
+                applied[source.system, one.write.op] += 1
                 confirmed(ws, one, receipt, shown.get(receipt.key), known, ended)
                 if receipt.item is None and one.write.op != "delete":
                     blind.append(receipt.id or str(one.link.external_id))

@@ -28,30 +28,26 @@ class _Job(NamedTuple):
 
 
 class Lane:
-    """At most `width` jobs at once. Who finds it busy leaves the job to those who are at it.
+    """One job at a time. Who finds it busy leaves the job to whoever is at it.
 
     A job is known by its function and ids: one that waits already is not asked for twice.
     """
 
-    def __init__(self, width: int = 1) -> None:
-        self._width = width
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
-        self._at: list[_Job] = []
+        self._at: _Job | None = None
         self._count = 0
         self._closed = False
-
-    @property
-    def width(self) -> int:
-        return self._width
 
     def holds(self, job: Callable[..., None], *ids: Any) -> bool:
         """Whether the job waits or is being done."""
         with self._lock:
-            return any(one.name == (job, ids) for one in (*self._waiting, *self._at))
+            at = self._at is not None and self._at.name == (job, ids)
+            return at or any(one.name == (job, ids) for one in self._waiting)
 
     def do(self, job: Callable[..., None], *ids: Any, urgency: int = 0, more: tuple[Any, ...] = ()) -> None:
-        """Ask for a job, and do what waits as long as there is room. `urgency`: 0 is done first. `more`: further
+        """Ask for a job, and do what waits unless another thread is at it. `urgency`: 0 is done first. `more`: further
         arguments, which are no part of what the job is known by."""
         with self._lock:
             if not self._closed and all(one.name != (job, ids) for one in self._waiting):
@@ -71,12 +67,11 @@ class Lane:
     def _next(self, done: _Job | None) -> _Job | None:
         with self._lock:
             if done is not None:
-                self._at.remove(done)
-            if not self._waiting or len(self._at) >= self._width:
+                self._at = None
+            if not self._waiting or self._at is not None:
                 return None
-            job = heapq.heappop(self._waiting)
-            self._at.append(job)
-            return job
+            self._at = heapq.heappop(self._waiting)
+            return self._at
 
 
 @contextmanager

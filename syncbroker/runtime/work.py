@@ -2,7 +2,7 @@
 
     receive   what webhooks told about a system: read it there            lane (system, receive)
     settle    decide what waits, and what whole entities are owed         the deciding lane
-    deliver   write to a system that is owed                              lane (system, write), `concurrency` wide
+    deliver   write to a system that is owed                              lane (system, write)
     pull      read what changed in one object, and decide it              lane (system, poll)
     sweep     compare one whole object; also a first read                 lane (system, long)
 
@@ -48,11 +48,7 @@ class Work:
     def __init__(self, engine: Engine, nudges: Nudges) -> None:
         self.engine, self.nudges = engine, nudges
         self.deciding = Lane()
-        self._lanes = {
-            (name, kind): Lane(rules.concurrency if kind == "write" else 1)
-            for name, rules in engine.mapping.systems.items()
-            for kind in KINDS
-        }
+        self._lanes = {(name, kind): Lane() for name in engine.mapping.systems for kind in KINDS}
         self._resting: dict[str, Micros] = {}
 
     @property
@@ -62,7 +58,7 @@ class Work:
     @property
     def width(self) -> int:
         """How many jobs may be done at once."""
-        return sum(lane.width for lane in self.lanes)
+        return len(self.lanes)
 
     def lane(self, system: str, kind: str) -> Lane:
         """A system that the mapping no longer has gets no calls, so it needs no lane of its own."""
@@ -119,8 +115,7 @@ class Work:
 
     def _announce_writes(self) -> None:
         for system in cycle.owed(self.engine):
-            for _ in range(self.lane(system, "write").width):
-                self.nudges.send(DELIVER, system)
+            self.nudges.send(DELIVER, system)
 
     def _hand_over(self, rows: Sequence[Waiting]) -> int:
         """What must be read again is read where a system that hangs keeps nobody waiting."""

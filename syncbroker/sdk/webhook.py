@@ -67,7 +67,7 @@ def sign(
         raise BadSetting(
             "the webhook secret is empty", hint="copy the secret from the vendor's webhook settings"
         )
-    digest = hmac.new(key, b"".join(map(_bytes, parts)), algorithm).digest()
+    digest = hmac.digest(key, b"".join(map(_bytes, parts)), algorithm)
     return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
 
 

@@ -57,15 +57,15 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 
 def key(tx: Tx) -> bytes:
     """The key of this store's seals, made on first use; from then on every decision is sealed."""
-    m = tables.meta.c
-    row = tx.run(select(m.value).where(m.key == _KEY)).first()
-    if row is None:
+    asked = "SELECT value FROM meta WHERE key = ?", (_KEY,)
+    found = tx.rows(*asked)
+    if not found:
         newest = select(tables.decisions.c.id).order_by(tables.decisions.c.id.desc()).limit(1)
         since = tx.run(newest).scalar() or 0
         rows = [(_KEY, secrets.token_hex(32)), (_SINCE, str(since))]
         tx.insert(tables.meta, ["key", "value"], rows, conflict="ignore")
-        row = tx.run(select(m.value).where(m.key == _KEY)).one()
-    return bytes.fromhex(row[0])
+        found = tx.rows(*asked)
+    return bytes.fromhex(found[0][0])
 
 
 def stored_key(tx: Tx) -> tuple[bytes, int]:

@@ -356,8 +356,7 @@ def about(tx: Tx, kind: ReviewKind, record_ids: Sequence[str]) -> list[Review]:
 
 def unmatched(tx: Tx, record_ids: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Open match reviews that propose one of these records before all others: review -> (record id, system)."""
-    r = tables.reviews.c
-    if tx.run(select(r.id).where(r.closed.is_(None), r.kind == "match").limit(1)).first() is None:
+    if not tx.rows("SELECT 1 FROM reviews WHERE closed IS NULL AND kind = 'match' LIMIT 1"):
         return {}
     rows = tx.lookup(
         tables.reviews, ["id", "record_id", "system", "closed"], "record_id", record_ids, kind="match"
@@ -367,9 +366,8 @@ def unmatched(tx: Tx, record_ids: Sequence[str]) -> dict[int, tuple[str, str]]:
 
 def matched(tx: Tx, numbers: Sequence[int]) -> list[str]:
     """The records that these reviews proposed before all others, of those among them that asked for a match."""
-    return sorted(
-        {row[0] for row in tx.lookup(tables.reviews, ["record_id"], "id", numbers, kind="match") if row[0]}
-    )
+    rows = tx.lookup(tables.reviews, ["record_id"], "id", numbers, kind="match")
+    return sorted({row[0] for row in rows if row[0]})
 
 
 def waiting_counts(tx: Tx) -> dict[str, int]:

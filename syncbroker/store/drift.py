@@ -97,8 +97,7 @@ def add(tx: Tx, findings: Sequence[Finding]) -> None:
 
 
 def any_open(tx: Tx) -> bool:
-    d = tables.drift.c
-    return tx.run(select(d.id).where(d.healed.is_(None)).limit(1)).first() is not None
+    return bool(tx.rows("SELECT 1 FROM drift WHERE healed IS NULL LIMIT 1"))
 
 
 def open_on(tx: Tx, links: Iterable[int]) -> list[tuple[int, int, str]]:

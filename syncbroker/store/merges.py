@@ -170,8 +170,7 @@ def repoint(tx: Tx, work: Repointing) -> None:
 
 def repointing(tx: Tx) -> list[Repointing]:
     """What is under way, oldest first."""
-    m = tables.meta.c
-    rows = tx.run(select(m.value).where(m.key.startswith(_REPOINT, autoescape=True)))
+    rows = tx.rows("SELECT value FROM meta WHERE key LIKE ?", (f"{_REPOINT}%",))
     return sorted((_repointing.decode(row[0]) for row in rows), key=lambda one: one.merge)
 
 

@@ -78,11 +78,12 @@ def stage(tx: Tx, run: int, system: str, object_: str, sightings: Sequence[Sight
 
 def take(tx: Tx, run: int, now: Micros, limit: int, shard: int | None = None) -> list[Waiting]:
     """The next observations of a run (in a shard) that are due, oldest first."""
-    i = tables.inbox.c
-    query = select(i.id, i.system, i.object, i.body).where(i.run == run, i.due <= now)
-    if shard is not None:
-        query = query.where(i.shard == shard)
-    return [waiting(row) for row in tx.run(query.order_by(i.due, i.id).limit(limit))]
+    some, given = ("", ()) if shard is None else ("AND shard = ? ", (shard,))
+    rows = tx.rows(
+        f"SELECT id, system, object, body FROM inbox WHERE run = ? AND due <= ? {some}ORDER BY due, id LIMIT ?",  # noqa: S608  # one of two texts
+        (run, now, *given, limit),
+    )
+    return [waiting(row) for row in rows]
 
 
 def take_these(tx: Tx, run: int, numbers: Sequence[int], now: Micros) -> list[Waiting]:
@@ -97,8 +98,7 @@ def waiting(row: Any) -> Waiting:
 
 
 def is_due(tx: Tx, run: int, now: Micros) -> bool:
-    i = tables.inbox.c
-    return tx.run(select(i.id).where(i.run == run, i.due <= now).limit(1)).first() is not None
+    return bool(tx.rows("SELECT 1 FROM inbox WHERE run = ? AND due <= ? LIMIT 1", (run, now)))
 
 
 def finish(tx: Tx, numbers: Sequence[int]) -> None:
@@ -186,17 +186,17 @@ def late_runs(tx: Tx, now: Micros) -> dict[int, bool]:
 
     Run -> whether what it owes is staged: until it is finished, and while a guard holds its pushes.
     """
-    i, r = tables.inbox.c, tables.runs.c
     found: dict[int, bool] = {}
-    run = tx.run(select(func.min(i.run)).where(i.run > LIVE)).scalar_one()
-    while run is not None:  # from run to run: there are few in the inbox, and many done ones
-        row = tx.run(select(r.state, r.ended).where(r.id == run)).first()
-        state = row.state if row is not None else ""
-        let_go = state in ("done", "released") or (state == "held" and row.ended is not None)
+    run = LIVE
+    while True:  # from run to run: there are few in the inbox, and many done ones
+        run = tx.rows("SELECT MIN(run) FROM inbox WHERE run > ?", (run,))[0][0]
+        if run is None:
+            return found
+        rows = tx.rows("SELECT state, ended FROM runs WHERE id = ?", (run,))
+        state, ended = rows[0] if rows else ("", None)
+        let_go = state in ("done", "released") or (state == "held" and ended is not None)
         if let_go and is_due(tx, run, now):
             found[run] = state != "done"
-        run = tx.run(select(func.min(i.run)).where(i.run > run)).scalar_one()
-    return found
 
 
 def inbox_size(tx: Tx, run: int | None = None) -> int:
@@ -347,10 +347,18 @@ def outbox_counts(tx: Tx) -> dict[tuple[str, str], int]:
 
 def next_due(tx: Tx, system: str) -> Micros | None:
     """When the earliest write of a system is due, None when none ever will be by itself."""
-    o = tables.outbox.c
-    states = ["due", "claimed", "pending", "unknown"]
-    due = tx.run(select(func.min(o.due)).where(o.system == system, o.state.in_(states))).scalar_one()
+    due = tx.rows(
+        "SELECT MIN(due) FROM outbox WHERE system = ? AND state IN ('due', 'claimed', 'pending', 'unknown')",
+        (system,),
+    )[0][0]
     return None if due is None or due >= FAR else int(due)
+
+
+def due_states(tx: Tx, system: str, now: Micros) -> set[str]:
+    """The states of a system's writes whose time has come."""
+    states = ["due", "claimed", "pending", "unknown"]
+    sql = "SELECT 1 FROM outbox WHERE system = ? AND state = ? AND due <= ? LIMIT 1"
+    return {state for state in states if tx.rows(sql, (system, state, now))}
 
 
 def _row(row: Any) -> Row:
@@ -379,6 +387,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     secret: str = ""
+
+
+_request = msgspec.json.Decoder(Request)
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -411,9 +422,8 @@ def store_delivery(
 
 def due_deliveries(tx: Tx, system: str, now: Micros, limit: int) -> list[int]:
     """Those of one system that nobody has dealt with and whose time has come, oldest first."""
-    d = tables.deliveries.c
-    query = select(d.id).where(d.state == "new", d.system == system, d.due <= now)
-    return [row[0] for row in tx.run(query.order_by(d.due, d.id).limit(limit))]
+    sql = "SELECT id FROM deliveries WHERE state = 'new' AND system = ? AND due <= ? ORDER BY due, id LIMIT ?"
+    return [row[0] for row in tx.rows(sql, (system, now, limit))]
 
 
 def note_fault(tx: Tx, number: int, error: str, now: Micros, *, tries: int, wait: Micros) -> bool:
@@ -447,19 +457,25 @@ def retry_poison(tx: Tx, system: str = "", number: int | None = None) -> int:
 
 def delivery(tx: Tx, number: int) -> Stored | None:
     """The delivery if it was not dealt with yet."""
-    d = tables.deliveries
-    row = tx.run(select(d).where(d.c.id == number, d.c.state == "new")).first()
-    if row is None:
-        return None
-    request = msgspec.json.decode(row.request, type=Request)
-    return Stored(
-        id=row.id,
-        system=row.system,
-        received=row.received,
-        request=request,
-        body=row.body,
-        trace=row.trace,
-    )
+    return next(iter(waiting_deliveries(tx, [number])), None)
+
+
+def waiting_deliveries(tx: Tx, numbers: Sequence[int]) -> list[Stored]:
+    """Those of the deliveries that were not dealt with yet, in the same order."""
+    columns = ["id", "system", "received", "request", "body", "trace"]
+    rows = {row[0]: row for row in tx.lookup(tables.deliveries, columns, "id", numbers, state="new")}
+    return [
+        Stored(
+            id=n,
+            system=rows[n][1],
+            received=rows[n][2],
+            request=_request.decode(rows[n][3]),
+            body=rows[n][4],
+            trace=rows[n][5],
+        )
+        for n in numbers
+        if n in rows
+    ]
 
 
 def systems_with_deliveries(tx: Tx) -> list[str]:
@@ -506,6 +522,16 @@ def reopen_deliveries(tx: Tx, system: str, state: Literal["poison", "rejected"])
     given_up = (d.c.system == system) & (d.c.state == state)
     again = d.update().where(given_up).values(state="new", attempts=0, due=0, error=None)
     return int(tx.run(again).rowcount)
+
+
+def still_waiting(tx: Tx, numbers: Sequence[int]) -> set[int]:
+    """Those of the deliveries that were not dealt with yet."""
+    return {row[0] for row in tx.lookup(tables.deliveries, ["id"], "id", numbers, state="new")}
+
+
+def close_deliveries(tx: Tx, numbers: Iterable[int]) -> None:
+    """They are dealt with."""
+    tx.update(tables.deliveries, ["id"], ["state", "error"], [("done", None, n) for n in numbers])
 
 
 def close_delivery(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:

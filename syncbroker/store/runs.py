@@ -101,6 +101,8 @@ def locked(tx: Tx, number: int) -> Run | None:
 def held(tx: Tx) -> list[Run]:
     """Runs that a guard holds, oldest first."""
     r = tables.runs
+    if not tx.rows("SELECT 1 FROM runs WHERE state = 'held' LIMIT 1"):  # mostly, and quickly said
+        return []
     return [_run(row) for row in tx.run(select(r).where(r.c.state == "held").order_by(r.c.id))]
 
 
@@ -125,6 +127,8 @@ def let_go(tx: Tx) -> list[Run]:
 def unfinished(tx: Tx) -> list[Run]:
     """Runs that a process left behind: reading (to be read again) or released (to be decided)."""
     r = tables.runs
+    if not tx.rows("SELECT 1 FROM runs WHERE state IN ('reading', 'released') LIMIT 1"):
+        return []
     return [
         _run(row) for row in tx.run(select(r).where(r.c.state.in_(["reading", "released"])).order_by(r.c.id))
     ]
@@ -235,6 +239,11 @@ def breaker(tx: Tx, system: str) -> Breaker:
     return Breaker(**dict(zip(columns, found[0], strict=True))) if found else Breaker()
 
 
+def open_breakers(tx: Tx, now: Micros) -> set[str]:
+    """Names of those that let no call pass now: there are few."""
+    return {row[0] for row in tx.rows("SELECT system FROM breakers WHERE open_until > ?", (now,))}
+
+
 def set_breaker(tx: Tx, system: str, value: Breaker) -> None:
     tx.insert(
         tables.breakers,
@@ -256,13 +265,14 @@ def try_breaker(tx: Tx, system: str, seen: Breaker, until: Micros) -> bool:
 
 def secret_key(tx: Tx) -> bytes:
     """The key of this store's tombstone hashes, made on first use."""
-    row = tx.run(select(tables.meta.c.value).where(tables.meta.c.key == "tombstone_key")).first()
-    if row is None:
+    asked = "SELECT value FROM meta WHERE key = 'tombstone_key'"
+    rows = tx.rows(asked)
+    if not rows:
         tx.insert(
             tables.meta, ["key", "value"], [("tombstone_key", secrets.token_hex(32))], conflict="ignore"
         )
-        row = tx.run(select(tables.meta.c.value).where(tables.meta.c.key == "tombstone_key")).one()
-    return bytes.fromhex(row[0])
+        rows = tx.rows(asked)
+    return bytes.fromhex(rows[0][0])
 
 
 def stored_secret(tx: Tx) -> bytes:
@@ -282,8 +292,7 @@ def want_derived(tx: Tx, entities: Iterable[str]) -> None:
 
 def to_derive(tx: Tx) -> dict[str, str]:
     """Entity -> the mark to give back when it was derived."""
-    m = tables.meta.c
-    rows = tx.run(select(m.key, m.value).where(m.key.startswith(_DERIVE, autoescape=True)).order_by(m.key))
+    rows = tx.rows("SELECT key, value FROM meta WHERE key LIKE ? ORDER BY key", (f"{_DERIVE}%",))
     return {row[0].removeprefix(_DERIVE): row[1] for row in rows}
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
-from sqlalchemy import select
 
 from syncbroker.core.types import Micros
 from syncbroker.store import tables, turns
@@ -48,8 +45,5 @@ def is_stopped(tx: Tx, system: str) -> bool:
 
 def stopped(tx: Tx) -> dict[str, Stop]:
     """All of them, by system: there are few."""
-    s = tables.stops.c
-    rows: Sequence[tuple[str, int, str, str]] = tx.run(
-        select(s.system, s.since, s.person, s.why).order_by(s.system)
-    ).all()
+    rows = tx.rows("SELECT system, since, person, why FROM stops ORDER BY system")
     return {row[0]: Stop(system=row[0], since=row[1], person=row[2], why=row[3]) for row in rows}

@@ -32,7 +32,7 @@ def take_alarms(tx: Tx, now: Micros, ids: Sequence[str]) -> list[str]:
 
 
 def next_alarm(tx: Tx) -> Micros | None:
-    due = tx.run(select(func.min(tables.alarms.c.due))).scalar_one()
+    due = tx.rows("SELECT MIN(due) FROM alarms")[0][0]
     return None if due is None else int(due)
 
 
@@ -65,8 +65,9 @@ def pause(tx: Tx, one: Pause) -> None:
 
 def pauses(tx: Tx) -> list[Pause]:
     """All of them: there are few, and people are asked about each."""
-    rows = tx.run(select(tables.pauses).order_by(tables.pauses.c.since))
-    return [Pause(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for a row as a mapping
+    names = [column.name for column in tables.pauses.columns]
+    rows = tx.rows(f"SELECT {', '.join(names)} FROM pauses ORDER BY since")  # noqa: S608  # our own columns
+    return [Pause(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def resume(tx: Tx, system: str, entity: str, field: str) -> None:

@@ -27,7 +27,7 @@ from syncbroker.store.database import Store
 from syncbroker.web.counts import Counts
 from syncbroker.web.limits import Seldom
 from syncbroker.web.trace import ANSWERED, trace_of
-from syncbroker.web.webhooks import Webhooks, problem
+from syncbroker.web.webhooks import PREFIX, Webhooks, problem
 from syncbroker.web.writer import Writer
 
 QUIET = ("/healthz", "/readyz", "/metrics")
@@ -35,8 +35,6 @@ QUIET = ("/healthz", "/readyz", "/metrics")
 
 FLOODS = frozenset({"full", "limited"})
 """Outcomes that come by the thousand: told once a minute for each system, the others at DEBUG. All are counted."""
-
-_log = structlog.get_logger()
 
 
 def make_app(
@@ -66,15 +64,17 @@ def make_app(
         return await run_in_threadpool(scraped, page, request.headers.get("authorization", ""))
 
     routes = [
-        Route("/webhooks/{system}", webhooks.receive, methods=["GET", "POST"]),
-        Route("/webhooks/{system}/{secret}", webhooks.receive, methods=["GET", "POST"]),
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
     app.router.redirect_slashes = False  # a redirect would repeat the secret
-    return AccessLog(app, frozenset(webhooks.systems), counts)
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        await (webhooks if scope["path"].startswith(PREFIX) else app)(scope, receive, send)
+
+    return AccessLog(routed, frozenset(webhooks.systems), counts)
 
 
 def _require_usable(store: Store) -> None:
@@ -135,6 +135,7 @@ class AccessLog:
         self._systems = systems
         self._counts = counts
         self._seldom = Seldom()
+        self._log = structlog.get_logger().bind()  # once: it costs as much as a line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -155,10 +156,10 @@ class AccessLog:
         fault: Exception | None = None
         try:
             await self._app(scope, receive, sending)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # told with all that is known of it, and answered
             fault = error
-            if not status:  # nothing was answered; the server closes the connection
-                raise
+            if not status:
+                await (await _fault(Request(scope), error))(scope, receive, sending)
         finally:
             told |= {"method": scope["method"], "route": self._route(scope["path"]), "status": status}
             told["ms"] = round((time.monotonic() - begun) * 1000, 1)
@@ -171,15 +172,15 @@ class AccessLog:
         if outcome:
             self._counts.note(system, outcome)
         if fault is not None:
-            _log.error("fault", **told, exc_info=fault)
+            self._log.error("fault", **told, exc_info=fault)
             return
         quiet = told["route"] in QUIET and told["status"] < 500
         if quiet or (outcome in FLOODS and not self._seldom.now(system, outcome)):
-            tell = _log.debug
+            tell = self._log.debug
         elif told["status"] >= 500:
-            tell = _log.error
+            tell = self._log.error
         else:
-            tell = _log.warning if told["status"] >= 400 else _log.info
+            tell = self._log.warning if told["status"] >= 400 else self._log.info
         tell("request", **told)
 
     def _route(self, path: str) -> str:

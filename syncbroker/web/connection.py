@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
-import h11
+import httptools
 import orjson
 import structlog
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from syncbroker.web.counts import Counts
 from syncbroker.web.limits import Seldom
@@ -32,12 +33,16 @@ LINGER_SECONDS = 1.0
 CONNECTIONS = 512
 """How many connections there may be at a time. Each may be sending a body of the largest size."""
 
+PIPELINED = 8
+"""How many requests may wait on a connection for the answer to the one before; no vendor sends even two."""
+
 MESSAGES = {
     400: "this is no HTTP request",
     408: "the request did not come in time",
     431: "the headers are too long",
-    501: "no transfer encoding but chunked is understood",
+    501: "no transfer encoding but chunked is understood, and no other protocol to go on with",
     503: "too many connections",
+    505: "HTTP/1.1 and 1.0 are spoken here",
 }
 
 _log = structlog.get_logger()
@@ -53,42 +58,18 @@ class _Silent(logging.Logger):
 _silent = _Silent("uvicorn")
 
 
-class _Joined:
-    """A transport that sends what is written within one step of the event loop at once: an answer is one packet, and
-    one call into the kernel."""
+class _Unfit(Exception):
+    """A request's headers are no such as are taken here; `status` is the answer's."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if data:
-            if not self._parts:
-                self._loop.call_soon(self._flush)
-            self._parts.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def write_eof(self) -> None:
-        self._flush()
-        self._transport.write_eof()
-
-    def _flush(self) -> None:
-        if self._parts:
-            joined = b"".join(self._parts)
-            self._parts.clear()
-            self._transport.write(joined)
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """`counts` and `seldom` are those of all connections of a server.
 
-    A request's `state` has `whole` when it came in one piece, so that nobody need wait for its body.
+    A request's `state` has `whole` once all of it is here, so that nobody need wait for its body.
     """
 
     def __init__(self, *given: Any, counts: Counts, seldom: Seldom, **named: Any) -> None:
@@ -97,11 +78,13 @@ class Connection(H11Protocol):
         self.access_log = False
         self._counts, self._seldom = counts, seldom
         self._deadline: asyncio.TimerHandle | None = None
+        self._begun = False  # a part of a request is there, and not all of its headers
+        self._whole = True  # no body is coming in
+        self._size = 0  # of what has come of the headers
         self._over = False  # answered by us; what still comes is not looked at
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self.transport = cast("asyncio.Transport", _Joined(transport, self.loop))
         if len(self.connections) > CONNECTIONS:
             self._end(503, "crowded")
         else:
@@ -109,7 +92,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
-        if not self._over and self._begun():
+        if not self._over and self._begun:
             self._tell(400, "broken_off")
         super().connection_lost(exc)
 
@@ -117,32 +100,51 @@ class Connection(H11Protocol):
         if self._over:
             return
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self._begun:
+            self._size += len(data)
+            if self._size > HEADER_BYTES:
+                self._end(431, "malformed")
+                return
+        if not self._begun and (self._whole or not self.cycle.response_complete):
             self._rest()
-            if self.conn.their_state is h11.DONE and self.scope is not None:
-                self.scope["state"]["whole"] = True
-        elif self._begun() and self._deadline is None:
+        elif self._deadline is None:
             self._wait()
+
+    # ---- what the parser finds ----
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise _Unfit(400)
+        super().on_message_begin()
+        self._begun, self._whole, self._size = True, False, 0
+
+    def on_headers_complete(self) -> None:
+        status = _unfit(self.parser.get_http_version(), self.headers)
+        if status or self.parser.should_upgrade():  # the parser would take the body for the other protocol
+            raise _Unfit(status or 501)
+        self._begun = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        self.scope["state"]["whole"] = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Called in the handler of the error that says what is wrong."""
         error = sys.exc_info()[1]
-        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
         exchange: RequestResponseCycle | None = (
             self.cycle
         )  # None before the first request, whatever its type says
         if exchange is None or exchange.response_complete:
-            self._end(status, "malformed")
+            self._end(cause.status if isinstance(cause, _Unfit) else 400, "malformed")
         else:  # within a body: the application hears that it ended, answers nobody, tells and counts
             self._over = True
             self._rest()
             self.transport.close()
 
     # ---- inside ----
-
-    def _begun(self) -> bool:
-        """A part of a request is there, and not all of its headers."""
-        return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
 
     def _wait(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._late)
@@ -154,10 +156,10 @@ class Connection(H11Protocol):
 
     def _late(self) -> None:
         self._deadline = None
-        if self._begun():
+        if self._begun:
             self._end(408, "too_slow")
-        elif self.conn.their_state is h11.IDLE:
-            self._over = True  # it was opened and never used
+        else:  # it was opened and never used, or what was answered goes on and on
+            self._over = True
             self.transport.close()
 
     def _end(self, status: int, outcome: str) -> None:
@@ -185,3 +187,19 @@ class Connection(H11Protocol):
         self._counts.note("", outcome)
         flood = outcome == "crowded" and not self._seldom.now("", outcome)
         (_log.debug if flood else _log.warning)("request", route="?", status=status, outcome=outcome)
+
+
+def _unfit(version: str, headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """The status that turns a request with these headers away; 0 when they will do. The parser has seen to the rest."""
+    if version not in ("1.1", "1.0"):
+        return 505
+    size, hosts = 0, 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            return 501
+    if size > HEADER_BYTES:
+        return 431
+    return 400 if hosts > 1 or (hosts == 0 and version == "1.1") else 0

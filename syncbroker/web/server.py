@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from syncbroker.errors import BadSetting
-from syncbroker.web.connection import HEADER_BYTES, Connection
+from syncbroker.web.connection import Connection
 from syncbroker.web.counts import Counts
 from syncbroker.web.limits import Seldom
 
@@ -61,8 +61,8 @@ def serving(app: ASGIApp, listening: socket.socket, counts: Counts) -> Iterator[
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", protocol),  # only ever called
+        loop="uvloop",
         ws="none",
-        h11_max_incomplete_event_size=HEADER_BYTES,
         lifespan="off",
         log_config=None,
         access_log=False,  # it would show secret URLs; the application writes its own lines

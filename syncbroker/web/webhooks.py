@@ -18,13 +18,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from syncbroker.engine import Engine
 from syncbroker.errors import BadDelivery, Retry, StoreUnusable, SyncbrokerError
@@ -57,6 +57,15 @@ NOT_KEPT = frozenset(
 """Headers that say nothing about the event: of the connection, of the way here, or somebody's credentials."""
 
 
+PREFIX = "/webhooks/"
+"""What the path of every endpoint begins with; the system follows, and a secret where the vendor signs nothing."""
+
+METHODS = ("GET", "HEAD", "POST")
+
+ACCEPTED = {outcome: JSONResponse({"status": outcome}) for outcome in ("stored", "known")}
+"""What a vendor is answered, by outcome."""
+
+
 class Declined(Exception):
     """A request that is answered with an error, and counted as `outcome`. No text of it quotes the request."""
 
@@ -68,7 +77,8 @@ class Declined(Exception):
 
 
 class Webhooks:
-    """The endpoint of every system. `receive` is the route's handler."""
+    """The endpoint of every system: an ASGI application by itself, since what routing and its layers cost is a good
+    part of a request."""
 
     def __init__(self, engine: Engine, settings: Settings, writer: Writer) -> None:
         self._engine = engine
@@ -90,32 +100,35 @@ class Webhooks:
         """Those that deliver webhooks."""
         return list(self._taken)
 
-    async def receive(self, request: Request) -> Response:
-        """What is to be told of it in the log goes into the request's `told`."""
-        told: dict[str, Any] = request.scope["told"]
-        system = request.path_params["system"]
-        if system not in self._taken:
-            told["outcome"] = "nothing_here"
-            return problem(404, "no webhooks are taken here")
-        told["system"] = system
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whatever is asked under `/webhooks/`; what is to be told of it in the log goes into the request's `told`."""
+        answer = await self._answer(scope, receive)
+        await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        told: dict[str, Any] = scope["told"]
+        system, _, secret = scope["path"].removeprefix(PREFIX).partition("/")
         try:
-            return await self._received(request, system, told)
+            self._check_address(scope["method"], system, secret)
+            told["system"] = system
+            return await self._received(scope, receive, system, secret)
         except Declined as why:
             told |= {"outcome": why.outcome, "reason": why.message}
             return problem(why.status, why.message, why.headers)
 
-    async def _received(self, request: Request, system: str, told: dict[str, Any]) -> Response:
-        headers, repeated = _headers(request.scope)
+    async def _received(self, scope: Scope, receive: Receive, system: str, secret: str) -> Response:
+        told: dict[str, Any] = scope["told"]
+        headers, repeated = _headers(scope)
         _check_form(headers)
-        body = await _whole_body(request, headers, self._settings.max_delivery)
+        body = await _whole_body(scope, receive, headers, self._settings.max_delivery)
         delivery = Delivery(
-            method=request.method,
-            url=public_url(request.scope, headers.get("host", ""), self._settings.public_url),
+            method=scope["method"],
+            url=public_url(scope, headers.get("host", ""), self._settings.public_url),
             headers=headers,
-            query=dict(request.query_params) if request.scope.get("query_string") else {},
+            query=dict(QueryParams(scope["query_string"])) if scope["query_string"] else {},
             body=body,
             received=self._engine.now(),
-            secret=request.path_params.get("secret", ""),
+            secret=secret,
             repeated=repeated,
         )
         told["size"] = len(delivery.body)
@@ -153,7 +166,13 @@ class Webhooks:
             raise Declined(503, "not_stored", "this system is not set up", later) from None
         outcome = "stored" if placed.new else "known"
         told |= {"outcome": outcome, "delivery": placed.number}
-        return JSONResponse({"status": outcome})
+        return ACCEPTED[outcome]
+
+    def _check_address(self, method: str, system: str, secret: str) -> None:
+        if system not in self._taken or "/" in secret:
+            raise Declined(404, "nothing_here", "no webhooks are taken here")
+        if method not in METHODS:
+            raise Declined(405, "nothing_here", "not with this method", {"Allow": ", ".join(METHODS)})
 
     def _admit(self, system: str) -> None:
         """Only what is proven counts: a stranger cannot use up what a vendor may send."""
@@ -189,16 +208,18 @@ def _check_form(headers: Mapping[str, str]) -> None:
         raise Declined(415, "unsupported", "no content type that vendors send", {"Connection": "close"})
 
 
-async def _whole_body(request: Request, headers: Mapping[str, str], limit: int) -> bytes:
+async def _whole_body(scope: Scope, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     """The raw body; Declined as soon as it is longer than `limit` bytes, without taking in the rest."""
     too_large = Declined(413, "too_large", f"larger than {limit} bytes", {"Connection": "close"})
     announced = headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > limit:
         raise too_large
-    whole = request.scope["state"].get("whole")  # it is here already: nobody need watch the clock
     try:
-        async with nullcontext() if whole else asyncio.timeout(BODY_SECONDS):
-            body = await _body(request.receive, limit)
+        if scope["state"].get("whole"):  # it is here already: nobody need watch the clock
+            body = await _body(receive, limit)
+        else:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _body(receive, limit)
     except TimeoutError:
         raise Declined(408, "too_slow", "the body did not come in time", {"Connection": "close"}) from None
     except ClientDisconnect:
@@ -210,17 +231,18 @@ async def _whole_body(request: Request, headers: Mapping[str, str], limit: int) 
 
 async def _body(receive: Receive, limit: int) -> bytes | None:
     """None when it is too long. ClientDisconnect."""
-    found = bytearray()
-    more = True
+    parts: list[bytes] = []
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        found += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-        if len(found) > limit:
+        size += len(parts[-1])
+        if size > limit:
             return None
-    return bytes(found)
+    return b"".join(parts)
 
 
 def public_url(scope: Scope, host: str, public: str) -> str:

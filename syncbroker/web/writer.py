@@ -17,7 +17,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import structlog
 
@@ -125,13 +124,11 @@ class Writer:
                 if not self._some.wait(LOOK_SECONDS if self._counted else None):
                     return []
             size, group = 0, list[_Job]()
-            for job in islice(self._jobs, GROUP):
-                size += len(job.arrival.body)
+            while self._jobs and len(group) < GROUP:  # requests append meanwhile: nothing may iterate
+                size += len(self._jobs[0].arrival.body)
                 if group and size > GROUP_BYTES:
                     break
-                group.append(job)
-            for _ in group:
-                self._jobs.popleft()
+                group.append(self._jobs.popleft())
             return group
 
     def _place(self, group: Sequence[_Job]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from syncbroker.engine import answer, cycle, deliver
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.writing import write
 
 ANN = {"email": "ann@x.example"}
 AT_REST = (0, 0, 0)
@@ -260,7 +261,7 @@ def test_a_write_under_way_is_waited_for_before_authority_passes_on(world: World
     claimed = deliver.claim(here.engine, "mkt", here.engine.now())
     here.edit("crm", "p000001", status="paid")
     pull(here, "crm")
-    deliver.write(here.engine, deliver.recheck(here.engine, claimed))
+    write(here.engine, deliver.recheck(here.engine, claimed))
     here.sync()
     assert everywhere(here) == ["Oslo"] * 3
     assert here.records()[0].golden["city"].owner == "mkt"

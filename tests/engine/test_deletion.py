@@ -11,6 +11,7 @@ from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs, tables
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.writing import write
 
 FIELDS = """\
   email: {type: email, systems: {crm: email, mkt: email, sup: email}}
@@ -213,7 +214,7 @@ def test_a_deletion_that_is_propagated_waits_for_a_write_under_way(world: Worlds
     here.systems["mkt"].remove("people", "p000001")
     here.clock.pass_(60)
     cycle.sweep_source(here.engine, here.engine.sources["mkt", "people"])
-    deliver.write(here.engine, deliver.recheck(here.engine, claims))
+    write(here.engine, deliver.recheck(here.engine, claims))
     here.sync()
     assert left(here) == [0, 0, 0]
     assert here.quiet() == AT_REST

@@ -13,6 +13,7 @@ from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import START, Rig
 from tests.support.toy_vendor import ToyConnector
+from tests.support.writing import answered
 
 ANN = {"email": "ann@x.example"}
 AT_REST = (0, 0, 0)
@@ -231,7 +232,7 @@ def test_an_answer_that_comes_after_others_settled_the_write_changes_nothing(wor
     here.sync()  # whoever else works takes the outcome for unknown, and reads
     here.edit("crm", "p000001", city="Turku")
     here.sync()
-    settle.receipts(here.engine, source, list(zip(sure, slow, strict=True)), here.engine.now())
+    settle.receipts(here.engine, source, [answered(here.engine, zip(sure, slow, strict=True))])
     with here.engine.store.read() as tx:
         assert runs.counters(tx)["late_answer", "mkt", "people"] == 1
     assert cities(here) == ["Turku", "Turku"]
@@ -506,6 +507,22 @@ def test_a_create_in_doubt_is_not_repeated_once_the_vendor_may_have_forgotten_it
     here.clock.pass_(21)
     until_settled(here)
     assert len(sent) == tried
+
+
+def test_a_create_in_doubt_keeps_its_key_where_repeating_it_is_turned_away(
+    world: Worlds, people: Any, sent: list[str]
+) -> None:
+    people(keys=(), remembers=86_400.0)
+    here = world(FIELDS, ALONE, create="always")
+    here.systems["mkt"]._apply = remembering(here.systems["mkt"])  # type: ignore[method-assign]
+    fault(here, "mkt", "drop_answer")
+    fault(here, "mkt", "status", status=503, times=2)
+    cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
+    cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
+    for _ in range(8):
+        cycle.settle(here.engine, cycle.Summary())
+        here.clock.pass_(15)
+    assert (len(sent) > 2, len(set(sent)), creates(here, "mkt")) == (True, 1, 1)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from syncbroker.store import decisions, guards, queues, runs
 from syncbroker.store.decisions import Review
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
+from tests.support.writing import write
 
 FIELDS = """\
   email: {type: email, required: true, systems: {crm: email, mkt: email}}
@@ -514,7 +515,7 @@ def test_what_follows_a_write_under_way_is_held_with_its_run(
     change(here, 3)
     cycle.pull_source(here.engine, source)
     assert the_review(here).body["count"] == 2
-    deliver.write(here.engine, deliver.recheck(here.engine, claims))
+    write(here.engine, deliver.recheck(here.engine, claims))
     here.sync()
     assert here.held("mkt", "city")[:3] == ["First", "Town 2", "Town 3"]
     with here.engine.store.read() as tx:

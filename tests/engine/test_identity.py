@@ -15,6 +15,7 @@ from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Sighting
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
+from tests.support.writing import answered
 
 FIELDS = """\
   email: {type: email, authority: [crm, mkt], policy: prefer, systems: {crm: email, mkt: email}}
@@ -574,7 +575,7 @@ def test_a_created_record_that_is_met_before_its_answer_and_has_no_key_is_no_sec
     source = sure[0].source
     receipts = here.engine.connectors["mkt"].write("people", [one.write for one in sure], source.paths)
     cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
-    settle.receipts(here.engine, source, list(zip(sure, receipts, strict=True)), here.engine.now())
+    settle.receipts(here.engine, source, [answered(here.engine, zip(sure, receipts, strict=True))])
     for _ in range(3):
         here.clock.pass_(60)
         here.sync()

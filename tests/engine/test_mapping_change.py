@@ -11,6 +11,7 @@ from syncbroker.errors import BadAnswer
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig, entity_text
+from tests.support.writing import write
 
 FIELDS = """\
   email: {type: email, systems: {crm: email, mkt: email}}
@@ -66,7 +67,7 @@ def test_a_write_under_way_settles_under_the_version_that_sent_it(world: Worlds)
     here = pending(world)
     claims = deliver.claim(here.engine, "mkt", here.engine.now())
     remap(here, FIELDS.replace("mkt: city}", "mkt: {field: city, direction: pull}}"))
-    deliver.write(here.engine, deliver.recheck(here.engine, claims))
+    write(here.engine, deliver.recheck(here.engine, claims))
     here.sync()
     assert here.held("mkt", "city") == ["Oslo"]
     assert here.quiet() == AT_REST

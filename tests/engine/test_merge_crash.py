@@ -18,6 +18,7 @@ from tests.engine.conftest import Worlds
 from tests.engine.test_merge import ANN, AT_REST, FIELDS, LEE, ids, joined, two
 from tests.support.rig import Rig
 from tests.support.stage import THIRDS, Death, Killed, Stage, dying
+from tests.support.writing import answered, write
 
 SIMPLE = """\
   email: {type: email, required: true, authority: [crm, mkt], policy: prefer, systems: {crm: email, mkt: email}}
@@ -108,7 +109,7 @@ def test_a_create_that_is_answered_after_the_merge_was_refused_is_part_of_it(wor
     assert [claim.write.op for claim in claims] == ["create", "create"]
     with pytest.raises(Retry):
         joined(here, one, other)
-    deliver.write(here.engine, claims)
+    write(here.engine, claims)
     joined(here, one, other)
     cycle.settle(here.engine, cycle.Summary())
     (record,) = here.records()
@@ -127,7 +128,7 @@ def test_an_answer_that_comes_after_a_merge_of_what_it_was_sent_for_changes_noth
     here.sync()
     before = here.records()
     late = Receipt(key=claim.write.key, status="done", id="p000001")
-    settle.receipts(here.engine, claim.source, [(claim, late)], here.engine.now())
+    settle.receipts(here.engine, claim.source, [answered(here.engine, [(claim, late)])])
     assert here.records() == before
 
 
@@ -148,7 +149,7 @@ def test_a_push_that_is_claimed_while_its_link_moves_is_not_lost(
     monkeypatch.setattr(deliver.records, "link_states", link_states)
     (claim,) = deliver.claim(here.engine, "mkt", here.engine.now())
     assert claim.record_id == here.records()[0].id
-    deliver.write(here.engine, [claim])
+    write(here.engine, [claim])
     here.sync()
     assert here.held("mkt", "name") == ["Ann Lee"]
     assert here.quiet() == AT_REST

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from syncbroker.core.types import Event
-from syncbroker.engine import cycle, ingest, receive
+from syncbroker.core.types import Event, Item
+from syncbroker.engine import cycle, deliver, ingest, receive
 from syncbroker.errors import BadDelivery
 from syncbroker.sdk.connector import Delivery
 from syncbroker.store import queues
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.writing import write
 
 FIELDS = """\
   email: {type: email, systems: {crm: email, mkt: email}}
@@ -91,6 +94,7 @@ def test_ids_that_change_there_and_back_in_two_deliveries_are_taken_one_after_th
 
 def test_only_the_system_that_is_asked_is_read_for_what_nobody_maps(here: Rig) -> None:
     unknown = [msgspec.structs.replace(one, object="ghosts") for one in changed("p000001")]
+    here.edit("crm", "p000002", name="New 2")
     numbers = stored(here, unknown, changed("p000002"))
     assert ingest.receive(here.engine, *numbers) == 1
 
@@ -114,3 +118,65 @@ def test_a_fault_is_tried_again_before_it_is_given_up(here: Rig) -> None:
     receive.receive_due(here.engine, "crm", lambda: None)
     with here.engine.store.read() as tx:
         assert queues.delivery_counts(tx) == {"done": 1}
+
+
+# ---- what is known already ----
+
+
+def test_an_echo_of_what_the_broker_wrote_leads_to_no_observation(here: Rig) -> None:
+    here.edit("mkt", "p000001", name="New 1")
+    here.sync()
+    assert here.held("crm", "name")[0] == "New 1"
+    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 0
+
+
+def test_what_was_changed_back_before_the_change_was_decided_is_judged_after_it(here: Rig) -> None:
+    there, back = stored(here, changed("p000001"), changed("p000001"))
+    here.edit("crm", "p000001", name="New 1")
+    assert ingest.receive(here.engine, there) == 1
+    here.edit("crm", "p000001", name="Name 0")
+    assert ingest.receive(here.engine, back) == 1
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("mkt", "name")[0] == here.held("crm", "name")[0] == "Name 0"
+
+
+def test_what_is_read_while_it_is_being_written_is_judged_after_the_write(here: Rig) -> None:
+    here.edit("mkt", "p000001", name="New 1")
+    cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
+    claims = deliver.claim(here.engine, "crm", here.engine.now())
+    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 1
+    write(here.engine, claims)
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("crm", "name")[0] == "New 1"
+
+
+@pytest.mark.parametrize(("shown", "times"), [("Name 0", 0), ("Old 0", 1)])
+def test_a_body_without_a_version_that_shows_what_is_known_asks_for_no_read(
+    world: Worlds, people: Any, shown: str, times: int
+) -> None:
+    people(stamp=None, conditional=False)
+    here = world(FIELDS, {"crm": PEOPLE, "mkt": PEOPLE})
+    here.sync()
+    before = reads(here)
+    body = Item(id="p000001", fields={"email": "p0@x.example", "name": shown})
+    ingest.receive(here.engine, *stored(here, [replace(one, item=body) for one in changed("p000001")]))
+    assert reads(here) == before + times
+
+
+def test_bodies_that_tell_different_things_of_one_record_ask_for_a_read(world: Worlds, people: Any) -> None:
+    people(stamp=None, conditional=False)
+    here = world(FIELDS, {"crm": PEOPLE, "mkt": PEOPLE})
+    here.sync()
+    here.edit("crm", "p000001", name="New 1")
+    told = [
+        Event(
+            object="people",
+            id="p000001",
+            kind="changed",
+            item=Item(id="p000001", fields={"email": "p0@x.example", "name": name}),
+        )
+        for name in ("New 1", "Name 0")  # out of order: the second one tells of what was before
+    ]
+    assert ingest.receive(here.engine, *stored(here, *[[one] for one in told])) == 1
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("mkt", "name")[0] == "New 1"

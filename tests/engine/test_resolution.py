@@ -12,6 +12,7 @@ from syncbroker.store import queues
 from syncbroker.store.decisions import token
 from tests.engine.conftest import Worlds
 from tests.support.rig import Rig
+from tests.support.writing import answered, write
 
 ANN = {"email": "ann@x.example"}
 AT_REST = (0, 0, 0)
@@ -64,7 +65,7 @@ def test_three_concurrent_edits_with_pushes_in_flight_end_as_the_highest_rank_sa
     world.edit("mkt", "p000001", city="Turku")
     world.edit("crm", "p000001", city="Paris")
     for one in claimed:
-        deliver.write(world.engine, deliver.recheck(world.engine, [one]))
+        write(world.engine, deliver.recheck(world.engine, [one]))
     world.sync()
     assert everywhere(world, "city") == ["Paris", "Paris", "Paris"]
     assert world.quiet() == AT_REST
@@ -98,7 +99,7 @@ def test_a_webhook_of_our_own_write_that_comes_before_the_answer_waits_and_is_no
     before = here.last_decision()
     from syncbroker.engine import settle
 
-    settle.receipts(here.engine, sure.source, [(sure, receipts[0])], here.engine.now())
+    settle.receipts(here.engine, sure.source, [answered(here.engine, [(sure, receipts[0])])])
     here.sync()
     assert here.last_decision() == before
     with here.engine.store.read() as tx:

@@ -39,6 +39,15 @@ Mode = Literal["embedded", "scaled"]
 """`embedded`: one `serve` on SQLite. `scaled`: web, workers and schedulers on PostgreSQL and Redis."""
 
 
+def busy(pid: int) -> float:
+    """Seconds of processor time of a process since its start, 0 for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Service:
     """One process that is to be there."""
 
@@ -81,6 +90,10 @@ class Service:
             self.process.kill()
             return self.process.wait()
 
+    def busy(self) -> float:
+        """Seconds of processor time since its start, 0 for one that is gone."""
+        return busy(self.pid)
+
     def resident(self) -> int:
         """Bytes of resident memory, 0 for one that is gone."""
         try:
@@ -109,6 +122,8 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     """How often each service was found to have ended, whoever ended it."""
+    vendors: int = 0
+    """The process of the simulated vendors."""
     postgres: servers.Postgres | None = None
     proxy: Proxy | None = None
 
@@ -183,6 +198,7 @@ class Stage:
             )
         self._open.callback(process.wait)
         self._open.callback(process.terminate)
+        self.vendors = process.pid
         assert process.stdout is not None
         with process.stdout:
             return msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
@@ -268,10 +284,13 @@ class Stage:
         return sorted(found, key=lambda one: one.at)
 
     def until_right(self, patience: float) -> list[str]:
-        """Wait until nothing is wrong in any system; what still is after so many seconds."""
+        """Wait until nothing is wrong in any system; what still is after so many seconds. Looking takes the vendors
+        a while in which they answer nobody else, so it pauses for longer than it looks."""
         end = time.monotonic() + patience
-        while wrong := self.world.wrong(self.records()):
-            if time.monotonic() > end:
-                break
-            time.sleep(0.25)
-        return wrong
+        while True:
+            began = time.monotonic()
+            wrong = self.world.wrong(self.records())
+            ended = time.monotonic()
+            if not wrong or ended > end:
+                return wrong
+            time.sleep(max(0.25, 4 * (ended - began)))

@@ -212,7 +212,7 @@ SYSTEMS = """systems:
     credentials: {api_key: "${STRIPE_KEY}", webhook_secret: "${STRIPE_WEBHOOK_SECRET}"}
     url: ${STRIPE_URL}
     %(reading)s
-    limits: {rate: %(billing)s}
+    limits: {rate: %(billing)s, concurrency: 8}
   support:
     connector: zendesk
     credentials:

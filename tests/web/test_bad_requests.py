@@ -45,6 +45,14 @@ def status(made: socket.socket) -> int:
     return int(got.split(b" ", 2)[1]) if got else 0
 
 
+def received(made: socket.socket) -> bytes:
+    """What comes next; nothing once it is closed, however."""
+    try:
+        return made.recv(65_536)
+    except ConnectionResetError:
+        return b""
+
+
 def head(web: Web, body: bytes, *more: str, path: str = "/webhooks/crm", proof: bool = True) -> bytes:
     """The headers of a delivery, as a vendor would send them, and then these lines."""
     lines = [f"POST {path} HTTP/1.1", "Host: broker.example", *more]
@@ -108,11 +116,17 @@ CASES = [
     Case("unknown system", 404, "nothing_here", posted(BODY, path="/webhooks/nobody")),
     Case("bad path", 404, "nothing_here", posted(BODY, path="/../../etc/passwd")),
     Case(
-        "bad method", 405, "nothing_here", whole(lambda _: b"BREW /webhooks/crm HTTP/1.1\r\nHost: x\r\n\r\n")
+        "bad method", 405, "nothing_here", whole(lambda _: b"PUT /webhooks/crm HTTP/1.1\r\nHost: x\r\n\r\n")
     ),
+    Case("no method", 400, "malformed", whole(lambda _: b"BREW /webhooks/crm HTTP/1.1\r\nHost: x\r\n\r\n")),
     Case("huge headers", 431, "malformed", posted(BODY, "X-Long: " + "x" * 1_000_000)),
     Case("no HTTP", 400, "malformed", whole(lambda _: b"\x16\x03\x01\x02\0\x01\0\r\n\r\n")),
     Case("no host", 400, "malformed", whole(lambda _: b"POST /webhooks/crm HTTP/1.1\r\n\r\n")),
+    Case("two hosts", 400, "malformed", posted(BODY, "Host: other.example")),
+    Case("a line of headers goes on", 400, "malformed", posted(BODY, "X-Other: a\r\n b")),
+    Case("length and chunks", 400, "malformed", posted(BODY, "Transfer-Encoding: chunked")),
+    Case("another protocol", 501, "malformed", posted(BODY, "Connection: Upgrade", "Upgrade: h2c")),
+    Case("HTTP of later", 505, "malformed", whole(lambda _: b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n")),
     Case("two lengths", 400, "malformed", posted(BODY, "Content-Length: 3")),
     Case(
         "unknown encoding",
@@ -211,6 +225,40 @@ def test_a_second_request_on_a_connection_has_a_deadline_too(
         assert b"408" in made.recv(65_536)
 
 
+def test_a_body_that_goes_on_after_the_answer_is_cut_off(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEADER_SECONDS", 0.2)
+    with line(web) as made:
+        made.sendall(head(web, BODY, "Content-Length: 100000", path="/webhooks/nobody"))
+        assert status(made) == 404
+        until = time.monotonic() + 30
+        with pytest.raises(OSError):  # reset or broken pipe, as the kernel likes
+            while time.monotonic() < until:
+                made.sendall(b"x")
+                time.sleep(0.02)
+
+
+def test_requests_that_do_not_wait_for_the_answer_are_answered_in_their_order(web: Web) -> None:
+    with capture_logs(), line(web) as made:
+        made.sendall(
+            (head(web, BODY, sized(BODY)) + BODY) * 2 + head(web, b"", "Connection: close", path="/x")
+        )
+        got = b""
+        while part := made.recv(65_536):
+            got += part
+    assert [int(one.split(b" ", 2)[1]) for one in got.split(b"HTTP/1.1")[1:]] == [200, 200, 404]
+    assert [outcome for _, outcome in web.counts.all()] == ["stored", "known", "nothing_here"]
+
+
+def test_a_flood_of_requests_that_do_not_wait_is_cut_off(web: Web) -> None:
+    with capture_logs(), line(web) as made:
+        made.sendall((head(web, BODY, sized(BODY)) + BODY) * 100)
+        got = b""
+        while part := received(made):
+            got += part
+    assert got.count(b"HTTP/1.1 200") <= connection.PIPELINED
+    assert web.signed(BODY).status == 200
+
+
 def test_more_connections_than_are_taken_are_told_so(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS", 2)
     with capture_logs() as logs, line(web) as first, line(web) as second:
@@ -222,9 +270,14 @@ def test_more_connections_than_are_taken_are_told_so(web: Web, monkeypatch: pyte
                 assert status(third) == 503
     assert web.counts.all()["", "crowded"] == 3
     assert [one["outcome"] for one in logs if one["log_level"] == "warning"] == ["crowded"]
-    with line(web) as later:
-        later.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert status(later) == 200
+    answers, until = [503], time.monotonic() + 30
+    while (
+        answers[-1] == 503 and time.monotonic() < until
+    ):  # it takes a moment until the others are seen to be gone
+        with line(web) as later:
+            later.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answers.append(status(later))
+    assert answers[-1] == 200
 
 
 def test_deep_json_with_a_right_signature_is_kept_and_rejected_later(web: Web) -> None:

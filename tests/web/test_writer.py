@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -188,3 +188,36 @@ def test_it_is_written_down_that_a_system_delivers(store: Store) -> None:
         asyncio.run(all_of(writer, "a"))
     with store.read() as tx:
         assert hearing.heard(tx) == {"crm": 5}
+
+
+class Heavy(Arrival, frozen=True, kw_only=True):
+    """Something is done while its body is looked at."""
+
+    meanwhile: Callable[[], None]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "body":
+            super().__getattribute__("meanwhile")()
+        return super().__getattribute__(name)
+
+
+def test_what_comes_while_a_group_is_gathered_is_stored_too(store: Store) -> None:
+    async def run(writer: Writer) -> list[Placed]:
+        loop, first, more = asyncio.get_running_loop(), threading.Event(), list[asyncio.Task[Placed]]()
+
+        async def another() -> None:
+            more.append(asyncio.create_task(writer.put(arrival("b"))))
+            await asyncio.sleep(0)  # it is queued then
+            first.set()
+
+        def meanwhile() -> None:
+            if not first.is_set():
+                asyncio.run_coroutine_threadsafe(another(), loop)
+                assert first.wait(10)
+
+        heavy = Heavy(system="crm", dedupe="a", received=5, request=REQUEST, body=b"x", meanwhile=meanwhile)
+        return [await writer.put(heavy), await more[0]]
+
+    with writing(store, nobody, 100) as writer:
+        placed = asyncio.run(asyncio.wait_for(run(writer), 20))
+    assert [one.new for one in placed] == [True, True]

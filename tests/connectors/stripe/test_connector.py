@@ -310,7 +310,22 @@ def test_a_delivery_to_a_system_without_a_webhook_secret_says_what_is_missing() 
 def test_an_event_names_what_to_read(type: str, object: str, kind: str) -> None:
     [event] = offline().events(delivery(event_body(type=type)))
     assert (event.object, event.id, event.kind) == (object, "x_1", kind)
-    assert (event.event_id, event.at, event.item) == ("evt_1", 1_700_000_000_000_000, None)
+    assert (event.event_id, event.at) == ("evt_1", 1_700_000_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("type", "shown"),
+    [
+        ("customer.updated", {"id": "x_1"}),
+        ("customer.deleted", None),
+        ("customer.subscription.updated", None),
+    ],
+)
+def test_the_snapshot_of_a_customer_comes_as_a_hint_without_a_version(
+    type: str, shown: dict[str, Any] | None
+) -> None:
+    [event] = offline().events(delivery(event_body(type=type)))
+    assert (event.item and (event.item.fields, event.item.stamp)) == (shown and (shown, None))
 
 
 @pytest.mark.parametrize("type", ["customer.source.created", "invoice.paid", "customer.discount.deleted"])

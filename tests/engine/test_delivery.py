@@ -516,13 +516,13 @@ def test_a_create_in_doubt_keeps_its_key_where_repeating_it_is_turned_away(
     here = world(FIELDS, ALONE, create="always")
     here.systems["mkt"]._apply = remembering(here.systems["mkt"])  # type: ignore[method-assign]
     fault(here, "mkt", "drop_answer")
-    fault(here, "mkt", "status", status=503, times=2)
+    fault(here, "mkt", "status", status=429, times=2)
     cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
     cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
     for _ in range(8):
         cycle.settle(here.engine, cycle.Summary())
         here.clock.pass_(15)
-    assert (len(sent) > 2, len(set(sent)), creates(here, "mkt")) == (True, 1, 1)
+    assert (len(sent) > 1, len(set(sent)), creates(here, "mkt")) == (True, 1, 1)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from syncbroker.store import queues, runs, stops
 from syncbroker.store.runs import Breaker
 from syncbroker.store.turns import Turn, put
 from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts as Requests
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.support.asking import Answered, ask

@@ -11,6 +11,7 @@ from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import START, Rig
 from tests.support.toy_vendor import ToyConnector
 from tests.support.writing import answered
@@ -101,7 +102,7 @@ def listen(world: Rig, system: str) -> Any:
         low = {name.lower(): value for name, value in headers.items()}
         request = queues.Request(method=method, url=url, headers=low)
         with engine.store.write() as tx:
-            queues.store_delivery(tx, system, f"{len(simulator.sent)}", engine.now(), request, body)
+            arrive(tx, system, f"{len(simulator.sent)}", engine.now(), request, body)
         return 200
 
     simulator.deliver = store

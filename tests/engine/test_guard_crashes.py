@@ -14,6 +14,7 @@ import pytest
 from syncbroker.engine import Engine, answer, cycle
 from syncbroker.store import decisions, guards, queues, runs
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import entity_text
 from tests.support.stage import THIRDS, Death, Killed, Stage, dying
 
@@ -53,7 +54,7 @@ def tell(stage: Stage, engine: Engine) -> None:
         with engine.store.write() as tx:
             request = queues.Request(method="POST", url="x")
             whole = body + b'"record": null, "into": null}]'
-            queues.store_delivery(tx, "crm", str(n), stage.world.clock(), request, whole)
+            arrive(tx, "crm", str(n), stage.world.clock(), request, whole)
     cycle.receive_all(engine)
     cycle.settle(engine, cycle.Summary())
 

@@ -48,6 +48,7 @@ from syncbroker.store import (
 )
 from syncbroker.store.database import Store
 from syncbroker.store.retention import Keep
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig, open_ready
 from tests.support.three import three
 
@@ -150,7 +151,7 @@ def delivered(world: Rig) -> None:
         b'"at": 1, "record": null, "into": null}]'
     )
     with world.engine.store.write() as tx:
-        queues.store_delivery(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
+        arrive(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
     cycle.receive_all(world.engine)
     cycle.settle(world.engine, cycle.Summary())
     cycle.due(world.engine)

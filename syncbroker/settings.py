@@ -6,6 +6,7 @@ Credentials are not here: mapping files name the variables that hold them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from syncbroker.errors import BadSetting
 from syncbroker.store.credentials import MAX_BYTES, parse_keys
 from syncbroker.store.retention import Keep
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Settings(BaseSettings):
@@ -30,12 +34,23 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "",
         pattern=r"^$|^(redis|rediss|unix)://",
+        examples=["redis://HOST:6379/0"],
         description="where processes tell each other of work, and share rate budgets; none: all is in one process",
     )
     host: str = Field("127.0.0.1", description="the address that serve listens on")
     port: int = Field(8321, ge=0, le=65535, description="the port that serve listens on; 0 takes a free one")
-    public_url: str = Field("", description="scheme and host under which vendors reach serve; what they sign")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
+    public_url: str = Field(
+        "",
+        pattern=r"^$|^https?://[^/?#\s]+/?$",
+        examples=["https://broker.example.com"],
+        description="scheme and host under which vendors reach serve; what they sign",
+    )
+    log_level: str = Field(
+        "INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        examples=["DEBUG", "INFO", "WARNING", "ERROR"],
+        description="how much is logged",
+    )
     max_delivery: int = Field(1_048_576, ge=1024, description="the largest webhook body that is taken")
     max_waiting: int = Field(
         100_000, ge=2, description="how many deliveries may wait to be dealt with, half of them of one system"
@@ -68,13 +83,21 @@ class Settings(BaseSettings):
         return parse_keys(self.keys.get_secret_value())
 
 
+def _wrong(error: ErrorDetails) -> str:
+    """What is wrong, without the value: it may hold a password."""
+    field = Settings.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    if error["type"] == "string_pattern_mismatch" and field is not None and field.examples:
+        return f"it must be like {' or '.join(map(str, field.examples))}"
+    return error["msg"]
+
+
 def read_settings() -> Settings:
     """The settings of this process. BadSetting names each variable that cannot be used, never its value."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # pydantic fills every field from the environment or its default
     except ValidationError as error:
         wrong = "; ".join(
-            f"SYNCBROKER_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+            f"SYNCBROKER_{'_'.join(map(str, e['loc'])).upper()}: {_wrong(e)}" for e in error.errors()
         )
         raise BadSetting(wrong, hint="see docs/operations.md for the settings") from None
     found: dict[str, object] = {}

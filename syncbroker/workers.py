@@ -106,9 +106,10 @@ class Workers:
         self._awaited: set[tuple[str, str]] = set()  # what is read once, since nobody worked before
         self._caught_up = False
         self._started = False
-        # Redis is asked that often by each consumer, the memory of the process tells by itself
+        # Redis is asked that often for each queue; the memory of the process tells by itself, and this is how soon
+        # idle threads see that they are to end
         self._worker = dramatiq.Worker(
-            self.broker, worker_threads=self.work.width, worker_timeout=50 if redis_url else 100
+            self.broker, worker_threads=self.work.width, worker_timeout=100 if redis_url else 250
         )
 
     def nudge(self, _number: int, system: str) -> None:

@@ -1,5 +1,7 @@
 """What processes share, and what people did: turns, leases, stops, audit, credentials, and the decisions' chain."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -73,6 +75,7 @@ def upgrade() -> None:
     )
     op.add_column("records", sa.Column("seal", sa.Text(), nullable=True))
     op.add_column("decisions", sa.Column("seal", sa.Text(), nullable=True))
+    _begin_chains()
     op.add_column("deliveries", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("deliveries", sa.Column("due", big, nullable=False, server_default="0"))
     op.add_column("deliveries", sa.Column("trace", sa.Text(), nullable=False, server_default=""))
@@ -113,6 +116,15 @@ def _count_together() -> None:
         op.execute(f"DROP SEQUENCE numbers_of_{name}")
 
 
+def _begin_chains() -> None:
+    """What was decided before is known to be unsealed; a new store begins its chains with its first decision."""
+    last = op.get_bind().execute(sa.text("SELECT max(id) FROM decisions")).scalar()
+    if last is not None:
+        meta = sa.table("meta", sa.column("key"), sa.column("value"))
+        chains = {"chain_key": secrets.token_hex(32), "chain_since": str(last)}
+        op.bulk_insert(meta, [{"key": key, "value": value} for key, value in chains.items()])
+
+
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         _count_together()
@@ -125,6 +137,7 @@ def downgrade() -> None:
     op.create_index("deliveries_by_state", "deliveries", ["state", "id"], unique=False)
     for name in ("trace", "due", "attempts"):
         op.drop_column("deliveries", name)
+    op.execute("DELETE FROM meta WHERE key IN ('chain_key', 'chain_since')")
     op.drop_column("decisions", "seal")
     op.drop_column("records", "seal")
     op.drop_table("credentials")

@@ -68,9 +68,8 @@ def remarks(lines: list[Fare]) -> list[str]:
             said.append(f"{one.system} is paused since {since}, by {plain(one.paused_by)}{why}")
         if one.held_back_until is not None:
             until = local(one.held_back_until)
-            said.append(
-                f"{one.system} failed {many(one.failures, 'time')} in a row, left alone until {until}"
-            )
+            failed = f"{one.system} failed {many(one.failures, 'time')} in a row, left alone until {until}"
+            said.append(f"{failed}: {plain(one.held_back_why)}")
         if one.silent:
             said.append(
                 f"{one.system}: polls find what its webhooks should have told; they seem to be silent"

@@ -79,15 +79,14 @@ def _show(found: dict[str, Any], heads: Path | None) -> None:
     if found["unsealed"]:
         say(to, f"  {found['unsealed']:,} from before decisions were sealed: nothing is known of these")
     for one in found["first"]:
-        where = f"  {one['chain']}" if one["chain"] else " "
-        say(to, f"{where}{', decision ' + str(one['decision']) if one['decision'] else ''}: {one['what']}")
+        number = f", decision {one['decision']}" if one["decision"] else ""
+        where = f"{one['chain']}{number}: " if one["chain"] else ""  # of one that is gone nothing names it
+        say(to, f"  {where}{one['what']}")
     if found["broken"] > len(found["first"]):
         say(to, f"  and {found['broken'] - len(found['first']):,} more")
     if not found["broken"]:
         told = (
-            f"and is the one that {heads.name} knows"
-            if heads
-            else "(a log that is gone with its record: --heads)"
+            f"since {heads.name} was exported" if heads else "(a log that is gone with its record: --heads)"
         )
         say(to, f"nothing was altered, removed, inserted or moved {told}")
 

@@ -108,8 +108,9 @@ def _each(systems: list[str] | None, as_json: bool, ask: Any, columns: list[str]
         for name in _chosen(engine, systems):
             objects = [o for system, o in engine.sources if system == name]
             objects = [o for o in objects if engine.connectors[name].objects[o].events]
+            url = url_of(public, name)
             try:
-                told = ask(engine.connectors[name], url_of(public, name), objects)
+                told = ask(engine.connectors[name], url, objects)
             except SyncbrokerError as error:
                 failed = True
                 told = {"told": f"{error.message}. {error.hint}".rstrip(". ")}

@@ -80,4 +80,4 @@ def rederive(
                     if link.rules != ws.plan(id_).version:
                         ws.put_link(link, id_, entity)
             finish(ws)
-            progress(len(ids))
+        progress(len(ids))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
-from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError
+from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError, Unauthorised
 from syncbroker.store import runs
 from syncbroker.store.runs import Breaker
 
@@ -23,6 +23,11 @@ PAUSE: Micros = 30_000_000
 
 REST: Micros = 5_000_000
 """How long reads rest after each failure before that, unless the vendor says longer. Writes rest one by one."""
+
+
+def holds_back(at: Breaker, now: Micros) -> bool:
+    """Whether calls are held back: nobody calls now, or one that tries has to go well before others follow."""
+    return at.open_until > now or at.failures >= AFTER
 
 
 def reads(system: str) -> str:
@@ -67,14 +72,14 @@ def worked(engine: Engine, name: str) -> None:
 def reading(engine: Engine, system: str, *, lasting: bool = True) -> Iterator[None]:
     """Reads from a system: what fails rests, what goes well ends the rest.
 
-    `lasting`: any failure counts, not only one that time mends.
+    `lasting`: any failure counts, not only one that time mends or that is about the credentials.
     """
     try:
         yield
     except StoreUnusable:
         raise
     except SyncbrokerError as error:
-        if not engine.holder.halted.is_set() and (lasting or isinstance(error, Retry)):
+        if not engine.holder.halted.is_set() and (lasting or isinstance(error, (Retry, Unauthorised))):
             failed(engine, reads(system), error, rest=REST)
         raise
     worked(engine, reads(system))

@@ -14,7 +14,7 @@ import msgspec
 
 from syncbroker.core import schedule
 from syncbroker.core.types import Micros
-from syncbroker.engine import Engine, silent
+from syncbroker.engine import Engine, breaker, silent
 from syncbroker.engine.history import moment
 from syncbroker.store import backlog, queues, runs, stops, turns
 from syncbroker.store.backlog import Read
@@ -138,7 +138,7 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
 
     found = []
     for name in names:
-        breaker = max((one for _, one in breakers[name]), key=lambda one: one.open_until, default=Breaker())
+        worst = max((one for _, one in breakers[name]), key=_failing, default=Breaker())
         mapped = {object_ for system, object_ in engine.sources if system == name}
         found.append(
             SystemHealth(
@@ -156,8 +156,8 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
                 set_aside=sum(count for (of, _), count in aside.items() if of == name),
                 pushes={state: count for (of, state), count in pushes.items() if of == name and count},
                 reviews=reviews.get(name, 0),
-                breaker=breaker,
-                is_open=breaker.open_until > now,
+                breaker=worst,
+                is_open=breaker.holds_back(worst, now),
                 paused=paused.get(name),
                 reads=_reads(reads, name, mapped),
                 silent=name in quiet,
@@ -169,6 +169,10 @@ def _systems(engine: Engine, tx: Tx, now: Micros) -> list[SystemHealth]:
             )
         )
     return found
+
+
+def _failing(one: Breaker) -> tuple[int, Micros]:
+    return one.failures, one.open_until
 
 
 def _reads(reads: list[Read], name: str, mapped: set[str]) -> list[Read]:
@@ -209,6 +213,7 @@ class Fare(msgspec.Struct, frozen=True, kw_only=True):
     poison: int
     failures: int
     held_back_until: datetime | None
+    held_back_why: str
     paused_since: datetime | None
     paused_by: str
     paused_why: str
@@ -236,6 +241,7 @@ def _fare(one: SystemHealth) -> Fare:
         poison=one.poison,
         failures=one.breaker.failures,
         held_back_until=moment(one.breaker.open_until) if one.is_open else None,
+        held_back_why=one.breaker.message if one.is_open else "",
         paused_since=moment(one.paused.since) if one.paused else None,
         paused_by=one.paused.person if one.paused else "",
         paused_why=one.paused.why if one.paused else "",

@@ -14,6 +14,8 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from syncbroker.store.drift import CAUSES
+
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "api_calls": (
         "Calls to systems, by method and HTTP status; status 0: no answer.",
@@ -41,6 +43,15 @@ class Counts(Collector):
     def add(self, family: str, *labels: str, by: float = 1) -> None:
         with self._lock:
             self._amounts[family][labels] += by  # type: ignore[assignment]  # seconds are counted as well
+
+    def expect(self, systems: Iterable[str]) -> None:
+        """Show what alerts watch at 0: `increase` misses the first of a series that begins with it."""
+        for system in ("", *systems):
+            self.add("events", "fault", system, by=0)
+        for system in systems:
+            self.add("api_rate_limited", system, by=0)
+            for cause in CAUSES:
+                self.add("drift_found", system, cause, by=0)
 
     def note(self, system: str, method: str, _path: str, status: int) -> None:
         """A call to a system was answered, or not (0)."""

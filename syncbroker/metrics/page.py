@@ -37,7 +37,10 @@ class Page:
         Info("syncbroker_build", "The release that runs.", registry=self._registry).info(
             {"version": __version__}
         )
-        for collector in (counts, Webhooks(requests, bound), StoreCollector(engine, time.monotonic)):
+        systems = list(engine.mapping.systems)
+        counts.expect(systems)
+        webhooks = Webhooks(requests, bound, systems)
+        for collector in (counts, webhooks, StoreCollector(engine, time.monotonic)):
             self._registry.register(collector)
 
     def admits(self, authorization: str) -> bool:
@@ -52,17 +55,22 @@ class Page:
 
 
 class Webhooks(Collector):
-    """What became of webhook requests. They are counted where they come in, however few of them are logged."""
+    """What became of webhook requests. They are counted where they come in, however few of them are logged.
 
-    def __init__(self, requests: Callable[[], Mapping[tuple[str, str], int]], bound: int) -> None:
+    Those that are `refused` are there from the beginning, as in `Counts.expect`."""
+
+    def __init__(
+        self, requests: Callable[[], Mapping[tuple[str, str], int]], bound: int, systems: Iterable[str]
+    ) -> None:
         self._requests = requests
         self._bound = bound
+        self._none = {(system, "refused"): 0 for system in systems}
 
     def collect(self) -> Iterable[Metric]:
         found = CounterMetricFamily(
             "syncbroker_webhook_requests", "Webhook requests, by outcome.", labels=("system", "outcome")
         )
-        for key, count in sorted(self._requests().items()):
+        for key, count in sorted({**self._none, **self._requests()}.items()):
             found.add_metric(key, count)
         yield found
         bound = GaugeMetricFamily("syncbroker_deliveries_bound", "How many deliveries may wait to be read.")

@@ -113,7 +113,9 @@ class Simulator(ABC):
         self._running = 0
         self._wake = threading.Condition()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.senders = 1
+        """Threads that run what is due. More than one deliver webhooks side by side, in no order, as vendors do."""
+        self._threads: list[threading.Thread] = []
 
     # ---- what a subclass writes ----
 
@@ -232,19 +234,23 @@ class Simulator(ABC):
             return self._wake.wait_for(lambda: not self._due and not self._running, timeout)
 
     def start(self) -> None:
-        """Start the thread that runs what is due. `serve` calls it."""
+        """Start the threads that run what is due. `serve` calls it."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._work, name=f"{self.kind}-simulator", daemon=True)
-        self._thread.start()
+        name = f"{self.kind}-simulator"
+        self._threads = [
+            threading.Thread(target=self._work, name=name, daemon=True) for _ in range(self.senders)
+        ]
+        for one in self._threads:
+            one.start()
 
     def stop(self) -> None:
-        """Stop the thread and whoever waits in a fault; what is pending stays pending."""
+        """Stop the threads and whoever waits in a fault; what is pending stays pending."""
         self._stopping.set()
         with self._wake:
             self._wake.notify_all()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        for one in self._threads:
+            one.join()
+        self._threads = []
 
     # ---- inside ----
 

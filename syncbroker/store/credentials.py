@@ -98,6 +98,8 @@ def _vault(keys: Sequence[bytes], name: str = "") -> MultiFernet:
         )
         raise BadSetting(
             f"{what}, and SYNCBROKER_KEYS is not set",
-            hint="make a key with: syncbroker keys new, and keep it outside the database",
+            hint="set it to the key that it was stored under; if that is lost, store it again under a new one"
+            if name
+            else "make a key with: syncbroker keys new, and keep it outside the database",
         )
     return MultiFernet([Fernet(key) for key in keys])

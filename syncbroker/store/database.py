@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -331,6 +331,14 @@ def _translate(error: DBAPIError, where: str) -> Exception:
     return error
 
 
+def _make_private(_dialect: Any, _record: Any, arguments: list[str], _named: Any) -> None:
+    """A new file is its owner's alone, as are the logs that SQLite keeps beside it; an old one stays as it is."""
+    path = arguments[0]
+    if path and path != ":memory:":
+        with suppress(OSError):  # there already; or it cannot be made, which SQLite says itself
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def open_store(url: str) -> Store:
     """Open (SQLite: and create) the database at an SQLAlchemy URL. Does not create tables."""
     try:
@@ -358,6 +366,7 @@ def open_store(url: str) -> Store:
             engine = create_engine(
                 parsed, pool_size=16, max_overflow=48, connect_args=waiting, hide_parameters=True
             )
+            event.listen(engine, "do_connect", _make_private)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:

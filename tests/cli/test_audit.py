@@ -167,6 +167,36 @@ def test_nothing_of_the_erased_record_is_named_in_the_trail(ready: World) -> Non
     assert ready.run("decisions", "--verify").code == 0
 
 
+def test_decisions_of_an_older_release_are_told_apart_right_after_the_upgrade(ready: World) -> None:
+    assert ready.run("db", "downgrade", "0002", "--yes").code == 0
+    assert ready.run("db", "upgrade").code == 0
+    found = ready.run("decisions", "--verify", "--json")
+    assert (found.code, found.json["broken"]) == (0, 0)
+    assert found.json["unsealed"] == found.json["decisions"] > 0
+
+
+def test_a_log_that_is_gone_with_its_record_is_missed_by_the_exported_heads(ready: World) -> None:
+    heads = ready.folder / "heads.jsonl"
+    assert ready.run("decisions", "--export-heads", str(heads)).code == 0
+    assert f"removed, inserted or moved since {heads.name}" in ready.run(
+        "decisions", "--verify", "--heads", str(heads)
+    ).out.replace("\n", " ")
+    store = open_store(ready.url)
+    with store.write() as tx:
+        row = tx.run(tables.decisions.select().where(tables.decisions.c.record_id != "")).first()
+        assert row is not None
+        for table, key in (
+            (tables.decisions, "record_id"),
+            (tables.links, "record_id"),
+            (tables.records, "id"),
+        ):
+            tx.run(table.delete().where(table.c[key] == row.record_id))
+    store.close()
+    ran = ready.run("decisions", "--verify", "--heads", str(heads))
+    assert ran.code == 1
+    assert "\n  1 chain of the exported heads: all their decisions were removed" in ran.out
+
+
 def test_a_changed_log_ends_verify_with_the_record_and_the_decision(ready: World) -> None:
     heads = ready.folder / "heads.jsonl"
     assert ready.run("decisions", "--export-heads", str(heads)).code == 0

@@ -88,6 +88,25 @@ def test_an_error_in_json_has_kind_message_and_hint(world: World, monkeypatch: p
     assert ran.code == 1
     assert ran.error["kind"] == "BadSetting"
     assert "SYNCBROKER_PORT" in ran.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "like"),
+    [
+        ("REDIS_URL", "s3cret@localhost:6379", "redis://HOST:6379/0"),
+        ("PUBLIC_URL", "broker.example.com", "https://broker.example.com"),
+        ("PUBLIC_URL", "https://broker.example.com/hooks", "https://broker.example.com"),
+        ("LOG_LEVEL", "debug", "DEBUG or INFO"),
+    ],
+)
+def test_a_setting_of_another_form_says_what_it_is_like_and_not_what_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, value: str, like: str
+) -> None:
+    monkeypatch.setenv(f"SYNCBROKER_{name}", value)
+    ran = world.run("check", "--json") if name == "LOG_LEVEL" else world.run("status", "--json")
+    assert ran.code == 1
+    assert f"SYNCBROKER_{name}: it must be like {like}" in ran.error["message"]
+    assert "s3cret" not in ran.out + ran.err
     assert "seventy" not in ran.err
 
 

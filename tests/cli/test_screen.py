@@ -63,7 +63,19 @@ def test_calls_that_are_held_back_are_told(synced: World) -> None:
         runs.set_breaker(tx, "crm/reads", runs.Breaker(failures=7, open_until=2**52, message="503"))
     store.close()
     assert fares(synced)["crm"]["state"] == "held back"
-    assert lines(synced.run("status").out, "crm failed 7 times in a row, left alone until")
+    assert lines(synced.run("status").out, "crm failed 7 times in a row, left alone until", ": 503")
+
+
+def test_a_system_that_waits_for_one_call_to_go_well_is_still_held_back(synced: World) -> None:
+    store = open_store(synced.url)
+    with store.write() as tx:
+        runs.set_breaker(tx, "crm", runs.Breaker(failures=1, open_until=9, message="500"))
+        runs.set_breaker(tx, "crm/reads", runs.Breaker(failures=5, open_until=8, message="403"))
+        runs.set_breaker(tx, "billing", runs.Breaker(failures=4, open_until=8, message="503"))
+    store.close()
+    found = fares(synced)
+    assert [found[name]["state"] for name in ("crm", "billing")] == ["held back", "fine"]
+    assert found["crm"]["held_back_why"] == "403"
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,21 @@ def test_calls_are_counted_by_status_and_429_apart() -> None:
     assert found["syncbroker_budget_wait_seconds_total", "crm"] == 1.5
 
 
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("events_total", {"event": "fault", "system": ""}),
+        ("events_total", {"event": "fault", "system": "crm"}),
+        ("drift_found_total", {"system": "crm", "cause": "lost_write"}),
+        ("api_rate_limited_total", {"system": "mkt"}),
+        ("webhook_requests_total", {"system": "crm", "outcome": "refused"}),
+    ],
+)
+def test_what_alerts_watch_is_there_before_it_happens(here: Rig, name: str, labels: dict[str, str]) -> None:
+    """A series that begins at 1 has not risen: the first fault of all would alert nobody."""
+    assert value(scraped(here), name, **labels) == 0
+
+
 # ---- over HTTP ----
 
 

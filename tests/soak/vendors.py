@@ -20,6 +20,9 @@ from syncbroker.sdk.simulator import Request, Response, Simulator, serve
 from syncbroker.sdk.simulator_server import Config, build
 from tests.soak.world import TOKEN, Wrote, now
 
+SENDERS = 8
+"""Webhooks that each vendor delivers at once."""
+
 
 def overhear(name: str, simulator: Simulator, kept: IO[bytes]) -> None:
     """Note each write; handlers run under the simulator's lock."""
@@ -48,6 +51,7 @@ def main(folder: Path) -> None:
         urls = {}
         for setup in config.simulators:
             simulator = build(setup)
+            simulator.senders = SENDERS
             kept = stack.enter_context((folder / f"{setup.name}.writes.jsonl").open("ab"))
             overhear(setup.name, simulator, kept)
             urls[setup.name] = stack.enter_context(serve(simulator, setup.port)).url

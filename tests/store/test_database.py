@@ -70,6 +70,16 @@ def test_writers_at_once_get_different_numbers(store: Store) -> None:
     assert sorted(got) == list(range(1, 41))
 
 
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    store = open_store(f"sqlite:///{file}")
+    with store.write() as tx:
+        tx.connection.exec_driver_sql("CREATE TABLE t (id INTEGER)")
+        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 384)
+
+
 def test_a_reader_sees_nothing_of_a_transaction_that_is_open(store: Store) -> None:
     with store.write() as tx:
         tx.insert(tables.fingerprints, FP, [("crm", "people", "a", b"x", 1)])

@@ -127,8 +127,9 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     with engine.store.read() as tx:  # looking costs less than a turn as the writer
         due = queues.due_states(tx, system, engine.now())
     if settles and due - {"due"}:
-        done.moved, made = doubt.settle_open(engine, system)
+        done.moved, made, again = doubt.settle_open(engine, system)
         done.written.update(made)
+        _repeat_all(engine, _batches(again), done)
         due.add("due")  # it may have given some back
     claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
@@ -137,6 +138,18 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     with engine.holder.handling([one.write.key for one in claims]), engine.holder.holding_all(free) as more:
         _write_all(engine, batches, done, 1 + len(more))
     return done
+
+
+def _repeat_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
+    """Creates in doubt that their vendor recognises by their keys. What is not repeated now stays in doubt."""
+    for batch in batches:
+        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
+            return
+        sent = send(engine, batch, repeated=True)
+        done.add(sent.done)
+        settle_answers(engine, sent.answers, done)
+        if sent.error is not None:
+            raise sent.error
 
 
 def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, wide: int) -> None:
@@ -288,7 +301,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str], holder: str) -> C
     based_on = link.order if source.spec.stamp is not None else link.seen
     golden = ws.records[record_id].golden
     owed_by = {name: golden[name].decision for name in values if name in golden}
-    begun = replace(queues.anew(row), key=key, holder=holder)
+    begun = replace(queues.anew(row), key=key, holder=holder, claimed=ws.now)
     push = replace(begun, values=values, decisions=owed_by, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
@@ -386,8 +399,8 @@ class Sent(NamedTuple):
     error: SyncbrokerError | None = None
 
 
-def send(engine: Engine, batch: list[Claim]) -> Sent:
-    """One vendor call."""
+def send(engine: Engine, batch: list[Claim], *, repeated: bool = False) -> Sent:
+    """One vendor call. `repeated`: the writes are in doubt, and stay so where it does not take place."""
     source, op, done = batch[0].source, batch[0].write.op, Delivered()
     begun = engine.now()
     try:
@@ -402,7 +415,8 @@ def send(engine: Engine, batch: list[Claim]) -> Sent:
         done.failed[source.system] = error.message
         return Sent(done, [])
     except (Retry, FixSetup) as error:
-        settle.give_back(engine, batch, RETRY)
+        if not repeated:
+            settle.give_back(engine, batch, RETRY)
         return Sent(done, [], error)
     done.calls[source.system, op] += 1
     by_key = {receipt.key: receipt for receipt in receipts}

@@ -1,7 +1,7 @@
 """Sets the project up in `.venv` beside this file, from lock files with hashes, and runs it.
 
     python3 run.py demo [options]       the demo; --keep leaves it serving; --help tells the rest
-    python3 run.py test [pytest args]   all tests but the slow ones; by default on all processors, at most four
+    python3 run.py test [pytest args]   all tests but the slow ones; by default in up to four processes
 
 The first run installs; later ones start at once, until a lock file, pyproject.toml or the Python changes. Needs Python
 3.11 or newer with venv, and a package index that pip can reach; nothing else, and nothing outside this folder changes.
@@ -24,7 +24,8 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.txt"  # which kinds of set-up are complete, and what each was made from
 LOCKS = {"run": "requirements.lock", "test": "requirements-dev.lock"}
 BUILD_LOCK = "requirements-build.lock"
-PYTEST = ["-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadscope"]
+# A module stays in one process, for what its tests share; in the order of the folders, which begins with the longest.
+PYTEST = ["-m", "pytest", "--dist", "loadscope", "--no-loadscope-reorder"]
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -40,10 +41,17 @@ def main(arguments: list[str]) -> NoReturn:
     sys.stdout.flush()
     if command == "test":
         os.chdir(ROOT)
-        child = [*PYTEST, *arguments[1:]]
+        processes = min((os.cpu_count() or 1) + 1, 4)  # one more than processors: many tests wait for others
+        child = [*PYTEST, "-n", str(processes), *arguments[1:]]
     else:
         child = ["-m", "syncbroker.cli.main", *arguments]
-    os.execv(PYTHON, [str(PYTHON), *child])  # signals and the exit code are the child's own
+    os.execve(PYTHON, [str(PYTHON), *child], environment())  # signals and the exit code are the child's own
+
+
+def environment() -> dict[str, str]:
+    """Ours, with compiled modules kept in `.venv`: else each of the many processes may compile all of them anew."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(VENV / "compiled")}
 
 
 def set_up(kind: str) -> None:

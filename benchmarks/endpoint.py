@@ -36,7 +36,7 @@ from syncbroker.settings import Settings
 from syncbroker.store import schema
 from syncbroker.store.database import open_store
 from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.support.toy_vendor import CREDENTIALS
@@ -72,7 +72,7 @@ def broker(url: str, stack: ExitStack) -> str:
     registry = Registry([EntryPoint("toy", "tests.support.toy_vendor:ToyConnector", GROUP)])
     engine = build(settings, store=store, environment={}, registry=registry)
     stack.callback(engine.close)
-    counts, listening = Counts(), listen("127.0.0.1", 0)
+    counts, listening = Requests(), listen("127.0.0.1", 0)
     writer = stack.enter_context(writing(store, lambda _number, _system: None, settings.max_waiting))
     app = make_app(engine, settings, writer, lambda: True, counts)
     stack.enter_context(serving(app, listening, counts))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy.engine import URL
 
 from syncbroker.store import schema
 from syncbroker.store.database import open_store
@@ -34,6 +36,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _loopback_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         block_outside(patch)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs that tests start share their compiled modules, where this one may not write any."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            shared = tmp_path_factory.getbasetemp().parent / "compiled"
+            patch.setenv("PYTHONPYCACHEPREFIX", str(shared))
         yield
 
 
@@ -87,20 +100,21 @@ def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _ready_template(postgres_server: postgres.Server) -> Iterator[str]:
-    """The name of a database with all tables, to be copied: the migrations take ten times as long as a copy."""
+def _ready_database(postgres_server: postgres.Server) -> Iterator[URL]:
+    """A database with all tables. It is emptied for each test: making another one takes ten times as long."""
     with postgres_server.database() as url:
         store = open_store(url.render_as_string(hide_password=False))
         schema.upgrade(store)
         store.close()
-        yield str(url.database)
+        yield url
 
 
 @pytest.fixture
-def ready_postgres_url(postgres_server: postgres.Server, _ready_template: str) -> Iterator[str]:
-    """The SQLAlchemy URL of a PostgreSQL database of this test's own, with tables."""
-    with postgres_server.database(_ready_template) as url:
-        yield url.render_as_string(hide_password=False)
+def ready_postgres_url(postgres_server: postgres.Server, _ready_database: URL) -> str:
+    """The SQLAlchemy URL of a PostgreSQL database with tables and no rows. A test must not change its schema."""
+    made_by_migrations = {"alembic_version": "true", "meta": "key = 'works_with'"}
+    postgres_server.empty(_ready_database, keep=made_by_migrations)
+    return _ready_database.render_as_string(hide_password=False)
 
 
 @pytest.fixture

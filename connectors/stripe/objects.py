@@ -20,6 +20,7 @@ _READ_ONLY = FieldSpec(writable=False, clearable=False)
 
 CUSTOMERS = ObjectSpec(
     name="customers",
+    remembers=23 * 3600.0,  # Stripe keeps a key for at least 24 hours; one is left for clocks that differ
     stamp_path=STAMP_PATH,
     fields={
         "name": FieldSpec(),

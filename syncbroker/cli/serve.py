@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from syncbroker.metrics.counts import Counts
     from syncbroker.metrics.page import Page
     from syncbroker.settings import Settings
-    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.counts import Requests
     from syncbroker.workers import Workers
 
 STOP_SECONDS = 5.0
@@ -83,7 +83,7 @@ def scheduler() -> None:
     from syncbroker.errors import BadSetting
     from syncbroker.metrics.counts import Counts
     from syncbroker.settings import read_settings
-    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.counts import Requests
     from syncbroker.workers import Scheduler
 
     settings = read_settings()
@@ -106,7 +106,7 @@ def _run(settings: Settings, *, web: bool, worker: bool, as_json: bool) -> None:
 
     from syncbroker.cli import logs
     from syncbroker.metrics.counts import Counts, telling
-    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.counts import Requests
     from syncbroker.workers import Sender, Workers
 
     counts = Counts()
@@ -168,7 +168,7 @@ def _page(
     if not settings.metrics_port:
         return page
     from syncbroker.web.app import make_metrics_app
-    from syncbroker.web.counts import Counts as Requests
+    from syncbroker.web.counts import Requests
     from syncbroker.web.server import listen, serving
 
     stack.enter_context(

@@ -32,6 +32,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `owed`: writes by system that are still to be made; `waiting`: those that wait for a value, for the record they
     refer to, or for a review. `held` by a guard: what, and how much. `reviews` wait, by kind. `failed`: system -> why.
+    `paused`: systems that a person has taken out, so that they were neither read nor written.
     """
 
     seconds: float
@@ -44,6 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, int]
     reviews: dict[str, int]
     failed: dict[str, str]
+    paused: list[str]
 
 
 def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Report:
@@ -98,6 +100,7 @@ def report(engine: Engine, done: Summary, calls: Calls, seconds: float) -> Repor
         },
         reviews=reviews,
         failed={**done.delivered.failed, **done.failed},
+        paused=sorted(done.stopped),
     )
 
 
@@ -136,5 +139,8 @@ def show(found: Report, word: str) -> None:
         say(to, f"\nreviews waiting: {counts(found.reviews)}\n    see: syncbroker review list")
     else:
         say(to, "\nno review is waiting")
+    if found.paused:
+        say(to, f"\nneither read nor written, since a person has paused them: {', '.join(found.paused)}")
+        say(to, "    see: syncbroker status; syncbroker resume SYSTEM")
     for system, why in found.failed.items():
         say(to, f"\n{system} failed: {why}", style="red")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import select
 
-from syncbroker.engine import Engine, sharing
+from syncbroker.core.types import Micros
+from syncbroker.engine import Engine, isolating, sharing
 from syncbroker.engine.finish import finish
 from syncbroker.engine.workspace import Workspace
 from syncbroker.store import queues, tables, waits
@@ -16,21 +17,40 @@ CHUNK = 1000
 """Records per transaction."""
 
 
+AGAIN: Micros = 3_600_000_000
+"""When a record is looked at again whose time has come, and deciding it met a fault."""
+
+
 def wake(engine: Engine) -> tuple[int, Counter[str]]:
-    """Because time has passed: authority lapsed, or a deletion's grace is over. (records, outcomes by kind)."""
-    taken, kinds = 0, Counter[str]()
-    while True:
+    """Because time has passed: authority lapsed, or a deletion's grace is over. (records, outcomes by kind).
+
+    A record that a fault comes of keeps its alarm for later; it is told, and the others are decided.
+    """
+    kinds, taken = Counter[str](), list[str]()
+
+    def decide(some: Sequence[str]) -> None:
         with engine.store.write() as tx:
             tx.serialise(sharing.DECIDE)
-            ids = waits.take_alarms(tx, engine.now(), CHUNK)
-            if not ids:
-                return taken, kinds
+            ids = waits.take_alarms(tx, engine.now(), some)
             ws = Workspace(engine, tx, queues.LIVE)
             for id_ in ws.load(ids):
                 if ws.records[id_].entity in engine.plans:
                     ws.touch(id_)
-            kinds.update(finish(ws))
-            taken += len(ids)
+            outcomes = finish(ws)
+        kinds.update(outcomes)
+        taken.extend(ids)
+
+    def strike(id_: str, fault: Exception) -> None:
+        with engine.store.write() as tx:
+            waits.set_alarms(tx, {id_: engine.now() + AGAIN})
+        engine.tell("fault", work="wake", ids=[id_], error=isolating.described(fault))
+
+    while True:
+        with engine.store.read() as tx:
+            due = waits.due_alarms(tx, engine.now(), CHUNK)
+        if not due:
+            return len(taken), kinds
+        isolating.isolate(due, decide, strike)
 
 
 def rederive(

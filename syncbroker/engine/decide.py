@@ -107,7 +107,7 @@ def _decide_alone(engine: Engine, run: int, numbers: Sequence[int], *, stages: b
             part = _decide_rows(engine, tx, run, rows, stages=stages)
         total.add(part)
 
-    struck = isolating.isolate(engine, numbers, decide)
+    struck = isolating.isolate(numbers, decide, partial(isolating.strike, engine))
     total.taken += struck
     return total
 

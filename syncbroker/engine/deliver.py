@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -35,6 +34,8 @@ from syncbroker.store import queues, records, stops
 from syncbroker.store.database import unhindered
 from syncbroker.store.queues import Row, Sighting
 from syncbroker.store.records import FAR
+
+_T = TypeVar("_T")
 
 CLAIM = 100
 """Pushes claimed per transaction."""
@@ -126,8 +127,9 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     with engine.store.read() as tx:  # looking costs less than a turn as the writer
         due = queues.due_states(tx, system, engine.now())
     if settles and due - {"due"}:
-        done.moved, made = doubt.settle_open(engine, system)
+        done.moved, made, again = doubt.settle_open(engine, system)
         done.written.update(made)
+        _repeat_all(engine, _batches(again), done)
         due.add("due")  # it may have given some back
     claims = claim(engine, system, begun) if "due" in due else []
     done.moved += len(claims)
@@ -138,23 +140,44 @@ def deliver_some(engine: Engine, system: str, begun: Micros, *, settles: bool = 
     return done
 
 
+def _repeat_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered) -> None:
+    """Creates in doubt that their vendor recognises by their keys. What is not repeated now stays in doubt."""
+    for batch in batches:
+        if engine.holder.halted.is_set() or _paused(engine, batch[0].source.system):
+            return
+        sent = send(engine, batch, repeated=True)
+        done.add(sent.done)
+        settle_answers(engine, sent.answers, done)
+        if sent.error is not None:
+            raise sent.error
+
+
 def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, wide: int) -> None:
-    """`wide`: how many calls may be under way at once."""
+    """`wide`: how many calls may be under way at once. A call that takes long keeps no answer from being settled."""
     answers: list[Answer] = []
     left = list(batches)
+
+    def settled() -> None:
+        settle_answers(engine, answers, done)
+        answers.clear()
+
+    def ended(calls: Sequence[Future[_T]]) -> list[_T]:
+        if answers and wait(calls, PATIENCE / 1_000_000).not_done:
+            settled()
+        return [one.result() for one in calls]
+
     with ThreadPoolExecutor(wide, thread_name_prefix="write") as pool:
         try:
             while left:
                 if _full(answers, engine.now()):
-                    settle_answers(engine, answers, done)
-                    answers = []
+                    settled()
                 if engine.holder.halted.is_set() or _paused(engine, left[0][0].source.system):
                     settle.give_back(engine, _all(left), 0)
                     break
                 some = _alike(left)[:wide]
                 left = left[len(some) :]
-                sure = _batches(recheck(engine, _all(some)))
-                made = list((pool.map if len(sure) > 1 else map)(partial(send, engine), sure))
+                (sure,) = ended([pool.submit(recheck, engine, _all(some))])
+                made = ended([pool.submit(send, engine, batch) for batch in _batches(sure)])
                 for one in made:
                     done.add(one.done)
                     answers += one.answers
@@ -164,7 +187,7 @@ def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, 
             settle.give_back(engine, _all(left), RETRY)
             raise
         finally:
-            settle_answers(engine, answers, done)
+            settled()
 
 
 def _alike(batches: Sequence[list[Claim]]) -> list[list[Claim]]:
@@ -278,7 +301,7 @@ def _claim(ws: Workspace, row: Row, externals: dict[str, str], holder: str) -> C
     based_on = link.order if source.spec.stamp is not None else link.seen
     golden = ws.records[record_id].golden
     owed_by = {name: golden[name].decision for name in values if name in golden}
-    begun = replace(queues.anew(row), key=key, holder=holder)
+    begun = replace(queues.anew(row), key=key, holder=holder, claimed=ws.now)
     push = replace(begun, values=values, decisions=owed_by, based_on=based_on)
     link = observe.sending(link, values)
     ws.put_link(link, record_id, plan.entity.name)
@@ -376,8 +399,8 @@ class Sent(NamedTuple):
     error: SyncbrokerError | None = None
 
 
-def send(engine: Engine, batch: list[Claim]) -> Sent:
-    """One vendor call."""
+def send(engine: Engine, batch: list[Claim], *, repeated: bool = False) -> Sent:
+    """One vendor call. `repeated`: the writes are in doubt, and stay so where it does not take place."""
     source, op, done = batch[0].source, batch[0].write.op, Delivered()
     begun = engine.now()
     try:
@@ -392,7 +415,8 @@ def send(engine: Engine, batch: list[Claim]) -> Sent:
         done.failed[source.system] = error.message
         return Sent(done, [])
     except (Retry, FixSetup) as error:
-        settle.give_back(engine, batch, RETRY)
+        if not repeated:
+            settle.give_back(engine, batch, RETRY)
         return Sent(done, [], error)
     done.calls[source.system, op] += 1
     by_key = {receipt.key: receipt for receipt in receipts}

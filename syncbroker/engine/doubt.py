@@ -1,13 +1,15 @@
 """Writes whose outcome is not known yet: jobs at the vendor, lost answers, claims whose worker died.
 
 Each is settled by reading before anything is repeated: what a read shows as ours arrived; anything else may still be
-on its way, so it stays in `sent`, and what is seen instead competes. A create is looked for, never repeated blindly.
+on its way, so it stays in `sent`, and what is seen instead competes. A create is looked for, never repeated blindly;
+where the vendor knows the key of a write again, it is repeated at once under the same key.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
@@ -31,15 +33,16 @@ LOOK: Micros = 10_000_000
 """How often what may have been created is looked for."""
 
 
-def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, str]]]:
+def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, str]], list[Claim]]:
     """Jobs that may be done, writes in doubt, and claims whose worker died.
 
-    Returns how many moved, and how many writes jobs turned out to have made, by (system, operation).
+    Returns how many moved, how many writes jobs turned out to have made, by (system, operation), and the creates that
+    are to be repeated now as they are.
     """
     with engine.store.write() as tx:
         rows = queues.outbox_due(tx, system, ["pending", "unknown"], engine.now(), 100)
         claims = _reclaim(engine, tx, rows + _abandoned(engine, tx, system))
-    moved, made = 0, Counter[tuple[str, str]]()
+    moved, made, again = 0, Counter[tuple[str, str]](), list[Claim]()
     jobs: dict[tuple[str, str], list[Claim]] = {}
     doubts: dict[tuple[str, str], list[Claim]] = {}
     for one in claims:
@@ -55,8 +58,12 @@ def settle_open(engine: Engine, system: str) -> tuple[int, Counter[tuple[str, st
             moved += len(batch)
             made.update(settled)
     for (_, op), batch in doubts.items():
-        moved += _settle_creates(engine, batch) if op == "create" else _settle_changes(engine, batch)
-    return moved, made
+        moved += len(batch)
+        if op == "create":
+            again += _settle_creates(engine, batch)
+        else:
+            _settle_changes(engine, batch)
+    return moved, made, again
 
 
 def _abandoned(engine: Engine, tx: Tx, system: str) -> list[Row]:
@@ -121,9 +128,10 @@ def _settle_job(engine: Engine, batch: Sequence[Claim], job: str) -> Counter[tup
     return settle.receipts(engine, source, [Answer(pairs, begun, engine.now())])
 
 
-def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
+def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> list[Claim]:
     """Look for what may have been created, again and again: it may still come to be, or not be shown yet. It is created
-    anew when no request can arrive any longer."""
+    anew when no request can arrive any longer. Returns what is to be repeated under its key meanwhile."""
+    again: list[Claim] = []
     for one in batch:
         found = settle.find(engine, one, doubtful=True)
         with engine.store.write() as tx:
@@ -132,6 +140,8 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
                 continue
             if found:
                 settle.exists(ws, one, found, doubtful=True)
+            elif _repeats(one, ws.now):
+                again.append(_look_again(ws, one))
             elif found is None:
                 where = one.source.system
                 settle.refuse(
@@ -140,20 +150,40 @@ def _settle_creates(engine: Engine, batch: Sequence[Claim]) -> int:
             else:
                 _look_again(ws, one)
             settle.closed(ws, [one])
-    return len(batch)
+    return again
 
 
-def _look_again(ws: Workspace, one: Claim) -> None:
-    row = one.row
-    until = row.push.until or ws.now + max(REQUEST_LIFE, int(one.source.spec.lag * 1_000_000))
+def _life(one: Claim) -> Micros:
+    return max(REQUEST_LIFE, int(one.source.spec.lag * 1_000_000))
+
+
+def _repeats(one: Claim, now: Micros) -> bool:
+    """Whether the vendor certainly knows this create again by its key, and it was not repeated for long already.
+
+    What holds references may not be rendered again as it was sent, and the key belongs to what was sent.
+    """
+    push = one.row.push
+    if now >= push.claimed + int(one.source.spec.remembers * 1_000_000):
+        return False
+    fields = [one.reader.fields.get(name, ()) for name in push.values]
+    if not all(fields) or any(link.spec.entity for links in fields for link in links):
+        return False
+    return not push.until or now < push.until - _life(one)
+
+
+def _look_again(ws: Workspace, one: Claim) -> Claim:
+    """It stays in doubt until no request can arrive any longer, those that repeat it included; then it is due anew."""
+    row, life = one.row, _life(one)
+    until = row.push.until or ws.now + (2 * life if _repeats(one, ws.now) else life)
     if ws.now >= until:
         settle.release(ws, one, due=ws.now)
-        return
+        return one
     push = replace(row.push, until=until)
-    ws.outbox[row.link] = replace(row, state="unknown", due=min(until, ws.now + LOOK), push=push)
+    row = ws.outbox[row.link] = replace(row, state="unknown", due=min(until, ws.now + LOOK), push=push)
+    return changed(one, row=row)
 
 
-def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
+def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> None:
     source = batch[0].source
     found = {
         s.id: s for s in ingest.read_now(engine, source, [str(one.link.external_id) for one in batch], "read")
@@ -181,7 +211,6 @@ def _settle_changes(engine: Engine, batch: Sequence[Claim]) -> int:
             else:
                 _settle_change(ws, one, s, known, histories[one.row.link])
         settle.closed(ws, batch)
-    return len(batch)
 
 
 def _gone(s: Sighting | None) -> bool:

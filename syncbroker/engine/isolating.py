@@ -1,4 +1,5 @@
 """A fault while deciding: the one observation that causes it is found, tried again later, and at last set aside.
+The one record that it comes of where time has passed is found in the same way (`anew.wake`).
 
 A fault is an exception that is none of ours: a mistake in the code, or a value that the database refuses. Without this
 a run that holds such an observation could never be finished. What is set aside keeps its place in the inbox, is counted
@@ -10,6 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
@@ -23,26 +25,32 @@ PAUSE: Micros = 30_000_000
 """How long it waits before it is tried again; what surrounds it may be another by then."""
 
 
-def isolate(engine: Engine, numbers: Sequence[int], decide: Callable[[Sequence[int]], None]) -> int:
-    """`decide` these observations; in halves, down to the one that causes it, if that meets a fault. How many did.
+T = TypeVar("T")
 
-    An error of ours ends it; what was not decided is still in the inbox.
+
+def isolate(
+    some: Sequence[T], decide: Callable[[Sequence[T]], None], strike: Callable[[T, Exception], None]
+) -> int:
+    """`decide` these; in halves, down to the one that causes it, which is struck, if that meets a fault. How many did.
+
+    An error of ours ends it; what was not decided still waits.
     """
     try:
-        decide(numbers)
+        decide(some)
     except SyncbrokerError:
         raise
     except Exception as fault:  # noqa: BLE001  # whatever it is, its neighbours are decided
-        if len(numbers) == 1:
-            _strike(engine, numbers[0], fault)
+        if len(some) == 1:
+            strike(some[0], fault)
             return 1
     else:
         return 0
-    middle = len(numbers) // 2
-    return sum(isolate(engine, half, decide) for half in (numbers[:middle], numbers[middle:]))
+    middle = len(some) // 2
+    return sum(isolate(half, decide, strike) for half in (some[:middle], some[middle:]))
 
 
-def _strike(engine: Engine, number: int, fault: Exception) -> None:
+def strike(engine: Engine, number: int, fault: Exception) -> None:
+    """Deciding this observation met a fault: it waits, or is set aside."""
     what = described(fault)
     with engine.store.write() as tx:
         aside = queues.strike(tx, number, what, FAULTS, engine.now() + PAUSE)

@@ -397,9 +397,11 @@ def unknown(engine: Engine, batch: Sequence[Claim], message: str) -> None:
 
 
 def _doubtful(ws: Workspace, one: Claim, message: str) -> None:
-    wait = int(one.source.spec.lag * 1_000_000)
+    due = ws.now + int(one.source.spec.lag * 1_000_000)
+    if one.row.push.until:  # a create that was repeated: not again before it is looked for the next time
+        due = max(due, one.row.due)
     ws.outbox[one.row.link] = replace(
-        one.row, state="unknown", due=ws.now + wait, attempts=one.row.attempts + 1, error=message
+        one.row, state="unknown", due=due, attempts=one.row.attempts + 1, error=message
     )
     ws.count("unknown_outcome", one.source.system, one.source.object)
 

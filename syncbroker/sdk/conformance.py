@@ -48,6 +48,10 @@ def checks(connector: type[Connector], sample: Sample) -> list[Check]:
         ("create" in can and sample.unique, writes.a_create_of_an_existing_record_answers_exists),
         ("create" in can, writes.a_lost_answer_is_never_a_second_create),
         ("create" in can, writes.a_lost_request_is_never_a_second_create),
+        (
+            "create" in can and spec.remembers > 0,
+            writes.a_create_that_is_repeated_under_its_key_is_answered_as_before,
+        ),
         ("update" in can, writes.an_update_changes_only_the_given_paths),
         ("update" in can, writes.a_write_to_a_gone_record_is_missing_and_harms_no_neighbour),
         ("update" in can, writes.a_batch_is_one_call),

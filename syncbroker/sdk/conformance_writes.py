@@ -156,6 +156,16 @@ def _lose(bench: Bench, kind: str) -> None:
     expect(len(made) <= 1, f"one create makes one record, it made {len(made)}")
 
 
+def a_create_that_is_repeated_under_its_key_is_answered_as_before(bench: Bench) -> None:
+    before = set(bench.load(1))
+    first, again = (bench.write(_create(bench))["k-create"] for _ in range(2))
+    expect(again.status == "done", f"a create under a key that is remembered is done, it was {again.status}")
+    expect(again.id == first.id, f"and names the record that the first one made: {first.id!r}, {again.id!r}")
+    bench.settle()
+    made = {item.id for item in bench.scan()} - before
+    expect(len(made) == 1, f"a create and its repetition make one record, they made {len(made)}")
+
+
 def a_broken_answer_to_a_write_is_unknown(bench: Bench) -> None:
     id = bench.load(1)[0]
     item = bench.present(id)

@@ -42,6 +42,8 @@ class ObjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     `stamp_path`: the field that keeps `Write.stamp_id`, searchable by `find`, or "".
     `id_path`: the field that the external id is made of (Mailchimp's address), or "". `consent_path`: the field whose
     loosening needs `Item.consent`. `read_batch`: how many ids one read call takes.
+    `remembers`: seconds for which the vendor knows `Write.key` again: a create that is repeated with the same key and
+    values within them makes nothing new, and has the first one's answer. 0: it does not.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ObjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     stamp_path: str = ""
     id_path: str = ""
     consent_path: str = ""
+    remembers: float = 0.0
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

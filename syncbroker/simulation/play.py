@@ -29,8 +29,9 @@ from syncbroker.simulation.script import Step
 from syncbroker.simulation.systems import MINUTE, Row
 from syncbroker.simulation.vendor import Simulated
 from syncbroker.simulation.world import Killed, World
-from syncbroker.store import decisions, queues, tables
+from syncbroker.store import decisions, deliveries, queues, tables
 from syncbroker.store.database import Store, Tx, create_all, open_store
+from syncbroker.store.deliveries import Arrival
 
 ROUNDS = 10
 """How often a world at rest is looked at before it counts as one that never calms down."""
@@ -294,9 +295,11 @@ class Play:
         for one in due:
             key = hashlib.sha256(one.body).hexdigest()
             with self.store.write() as tx:
-                if queues.wake_delivery(tx, one.system, key) is None:
-                    asked = queues.Request(method="POST", url="", headers={}, query={})
-                    queues.store_delivery(tx, one.system, key, self.world.clock.at, asked, one.body)
+                asked = queues.Request(method="POST", url="", headers={}, query={})
+                came = Arrival(
+                    system=one.system, dedupe=key, received=self.world.clock.at, request=asked, body=one.body
+                )
+                deliveries.store(tx, [came])
             self.world.told.remove(one)  # it was acknowledged
         cycle.receive_all(self.engine)
         cycle.settle(self.engine, cycle.Summary())

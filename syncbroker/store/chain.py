@@ -116,7 +116,7 @@ def walk(store: Store, expected: Callable[[str], Head | None] = lambda _: None) 
 def _pages(store: Store) -> Iterator[tuple[Sequence[Any], dict[str, str]]]:
     """Decisions in the order of their chains, with the heads that their records keep."""
     d = tables.decisions.c
-    for belongs, first in ((d.record_id == "", d.run), (d.record_id != "", d.record_id)):
+    for belongs, first in ((d.record_id == "", d.run), (d.record_id > "", d.record_id)):
         after: tuple[Any, ...] | None = None
         while True:
             query = select(tables.decisions).where(belongs).order_by(first, d.id).limit(PAGE)

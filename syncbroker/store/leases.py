@@ -21,7 +21,8 @@ from syncbroker.store.database import Tx
 TERM: Micros = 20_000_000
 """How long a lease lasts that nobody renews: a killed process's work is free after this."""
 
-_SQLITE_NOW = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+# to the millisecond; unixepoch('subsec') says the same, but only from SQLite 3.42 on
+_SQLITE_NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000"
 _POSTGRES_NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 

@@ -218,7 +218,8 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     the process that claimed it. `refused`: values that the vendor refused for good. `review`: the review that
     says so. `stage`: what is owed after it is staged by this run. `until`: how long a create in doubt may
     still arrive (µs). `ends`: the record is to be deleted as soon as this write is settled.
-    `since`: when it came to be owed (µs, 0: not known); `trace`: of what caused it.
+    `since`: when it came to be owed (µs, 0: not known); `claimed`: when its key was made (µs, 0: not known);
+    `trace`: of what caused it.
     """
 
     values: dict[str, Value] = {}
@@ -233,6 +234,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ends: bool = False
     stage: int = 0
     since: Micros = 0
+    claimed: Micros = 0
     trace: str = ""
 
 
@@ -401,23 +403,6 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     trace: str = ""
 
 
-def store_delivery(
-    tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes, *, trace: str = ""
-) -> int | None:
-    """Keep an authenticated delivery; its number, or None when it had been delivered before."""
-    known = tx.lookup(tables.deliveries, ["id"], "dedupe", [dedupe], system=system)
-    if known:
-        return None
-    number = tx.numbers("deliveries", 1)[0]
-    tx.insert(
-        tables.deliveries,
-        ["id", "system", "dedupe", "received", "request", "body", "state", "trace"],
-        [(number, system, dedupe, received, _encode(request).decode(), body, "new", trace)],
-        conflict="ignore",
-    )
-    return number
-
-
 def due_deliveries(tx: Tx, system: str, now: Micros, limit: int) -> list[int]:
     """Those of one system that nobody has dealt with and whose time has come, oldest first."""
     sql = "SELECT id FROM deliveries WHERE state = 'new' AND system = ? AND due <= ? ORDER BY due, id LIMIT ?"
@@ -504,14 +489,6 @@ def new_deliveries(
             )
             found += [(row[0], row[1]) for row in tx.run(query)]
     return found
-
-
-def wake_delivery(tx: Tx, system: str, dedupe: str) -> int | None:
-    """A delivery came once more: deal with the stored one again, if that was done. Its number."""
-    d = tables.deliveries
-    same = (d.c.system == system) & (d.c.dedupe == dedupe)
-    row = tx.run(d.update().where(same).values(state="new", error=None).returning(d.c.id)).first()
-    return row[0] if row else None
 
 
 def reopen_deliveries(tx: Tx, system: str, state: Literal["poison", "rejected"]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import func, select
@@ -17,11 +17,16 @@ def set_alarms(tx: Tx, alarms: Mapping[str, Micros]) -> None:
     tx.insert(tables.alarms, ["record_id", "due"], list(alarms.items()), conflict="replace")
 
 
-def take_alarms(tx: Tx, now: Micros, limit: int) -> list[str]:
-    """Records whose time has come, the longest due first. Their alarms are gone; whoever takes them sets new ones."""
+def due_alarms(tx: Tx, now: Micros, limit: int) -> list[str]:
+    """Records whose time has come, the longest due first."""
     a = tables.alarms.c
-    query = select(a.record_id).where(a.due <= now).order_by(a.due).limit(limit)
-    found = [row[0] for row in tx.run(query)]
+    return [row[0] for row in tx.run(select(a.record_id).where(a.due <= now).order_by(a.due).limit(limit))]
+
+
+def take_alarms(tx: Tx, now: Micros, ids: Sequence[str]) -> list[str]:
+    """Those of the records whose time has come. Their alarms are gone; whoever takes them sets new ones."""
+    rows = tx.lookup(tables.alarms, ["record_id", "due"], "record_id", ids)
+    found = [id_ for id_, due in rows if due <= now]
     tx.delete(tables.alarms, ["record_id"], [(id_,) for id_ in found])
     return found
 

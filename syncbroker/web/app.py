@@ -24,7 +24,7 @@ from syncbroker.metrics.page import TYPE, Page
 from syncbroker.settings import Settings
 from syncbroker.store import room, schema
 from syncbroker.store.database import Store
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.limits import Seldom
 from syncbroker.web.trace import ANSWERED, trace_of
 from syncbroker.web.webhooks import PREFIX, Webhooks, problem
@@ -42,7 +42,7 @@ def make_app(
     settings: Settings,
     writer: Writer,
     synced: Callable[[], bool],
-    counts: Counts,
+    counts: Requests,
     *,
     page: Page | None = None,
 ) -> ASGIApp:
@@ -97,7 +97,7 @@ def make_metrics_app(page: Page) -> ASGIApp:
         Route("/metrics", metrics, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _fault})
-    return AccessLog(app, frozenset(), Counts())
+    return AccessLog(app, frozenset(), Requests())
 
 
 def scraped(page: Page | None, authorization: str) -> Response:
@@ -130,7 +130,7 @@ class AccessLog:
     names the trace.
     """
 
-    def __init__(self, app: ASGIApp, systems: frozenset[str], counts: Counts) -> None:
+    def __init__(self, app: ASGIApp, systems: frozenset[str], counts: Requests) -> None:
         self._app = app
         self._systems = systems
         self._counts = counts

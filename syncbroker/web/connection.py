@@ -18,7 +18,7 @@ import orjson
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.limits import Seldom
 
 HEADER_SECONDS = 10.0
@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
     A request's `state` has `whole` once all of it is here, so that nobody need wait for its body.
     """
 
-    def __init__(self, *given: Any, counts: Counts, seldom: Seldom, **named: Any) -> None:
+    def __init__(self, *given: Any, counts: Requests, seldom: Seldom, **named: Any) -> None:
         super().__init__(*given, **named)
         self.logger = self.access_logger = _silent
         self.access_log = False

@@ -28,7 +28,7 @@ OUTCOMES = {
 """Every outcome and what it means."""
 
 
-class Counts:
+class Requests:
     """(system, outcome) -> how often. Any thread may note and look."""
 
     def __init__(self) -> None:

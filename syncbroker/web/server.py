@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from syncbroker.errors import BadSetting
 from syncbroker.web.connection import Connection
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.limits import Seldom
 
 STOP_SECONDS = 3
@@ -52,7 +52,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, listening: socket.socket, counts: Counts) -> Iterator[None]:
+def serving(app: ASGIApp, listening: socket.socket, counts: Requests) -> Iterator[None]:
     """Answer requests on the socket while the body runs. Signals stay with the main thread.
 
     `counts` takes what ended before it was a request.

@@ -32,7 +32,7 @@ COMMITS = {
     "decided": "INSERT INTO decisions",
 }
 
-LIFE = 20_000_000
+LIFE = 5_000_000
 """How long (µs) a create without an answer may still arrive at these vendors, which are on this machine."""
 
 heard = threading.local()

@@ -22,9 +22,7 @@ import structlog
 from syncbroker.cli.main import run
 from syncbroker.sdk import registry
 from syncbroker.sdk.simulator import Server, serve
-from syncbroker.store import schema
-from syncbroker.store.database import open_store
-from tests.support.rig import entity_text, system_text
+from tests.support.rig import entity_text, open_ready, system_text
 from tests.support.toy_vendor import CREDENTIALS, ToySimulator
 
 ROOT = Path(__file__).parents[2]
@@ -126,15 +124,6 @@ def toy_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == registry.GROUP else [])
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where the programs that tests start keep compiled modules: without it each one compiles everything anew."""
-    return {
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled")),
-    }
-
-
 def installed(folder: Path) -> str:
     """A PYTHONPATH under which the toy connector is installed as a package would install it."""
     info = folder / "site" / "toy-1.dist-info"
@@ -153,7 +142,6 @@ def world(
     toy_registry: None,  # it only has to be there
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    compiled: dict[str, str],
 ) -> Iterator[World]:
     """Nothing is synced yet."""
     with ExitStack() as stack:
@@ -165,9 +153,7 @@ def world(
         mappings.mkdir()
         (mappings / "systems.yaml").write_text(system_text({name: one.url for name, one in servers.items()}))
         (mappings / "person.yaml").write_text(entity_text(FIELDS, PEOPLE, create="always"))
-        store = open_store(sqlite_url)
-        schema.upgrade(store)
-        store.close()
+        open_ready(sqlite_url).close()
         environment = {
             "SYNCBROKER_DATABASE_URL": sqlite_url,
             "SYNCBROKER_MAPPINGS": str(mappings),
@@ -186,9 +172,7 @@ def world(
         structlog.configure(logger_factory=structlog.WriteLoggerFactory(StringIO()))
         root = logging.getLogger()
         handlers, level = root.handlers, root.level
-        yield World(
-            tmp_path, systems, servers, read, {**environment, **compiled, "PYTHONPATH": installed(tmp_path)}
-        )
+        yield World(tmp_path, systems, servers, read, {**environment, "PYTHONPATH": installed(tmp_path)})
         structlog.reset_defaults()  # `serve` sets the log up for a whole process
         root.handlers = handlers
         root.setLevel(level)

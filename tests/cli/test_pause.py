@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import World
 
 
@@ -49,3 +51,16 @@ def test_the_audit_can_begin_later(world: World) -> None:
 
 def test_an_audit_of_nothing_says_so(world: World) -> None:
     assert "nobody did anything" in world.run("audit").out
+
+
+@pytest.mark.parametrize("command", ["sync", "sweep"])
+def test_a_cycle_says_which_systems_it_left_out(world: World, command: str) -> None:
+    world.run("pause", "crm")
+    told = world.run(command).out
+    assert "neither read nor written, since a person has paused them: crm" in told
+    assert "syncbroker resume" in told
+    assert world.run(command, "--json").json["paused"] == ["crm"]
+
+
+def test_a_cycle_of_all_systems_speaks_of_no_pause(world: World) -> None:
+    assert "paused" not in world.run("sync").out

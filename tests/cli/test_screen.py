@@ -11,6 +11,7 @@ from syncbroker.cli.screen import span
 from syncbroker.store import queues, runs
 from syncbroker.store.database import open_store
 from tests.cli.conftest import World, lines
+from tests.support.deliveries import arrive
 
 
 def fares(world: World) -> dict[str, dict[str, object]]:
@@ -44,7 +45,7 @@ def test_what_waits_longer_than_its_target_is_late(synced: World) -> None:
     request = queues.Request(method="POST", url="x")
     with store.write() as tx:
         for system in ("crm", "marketing", "billing"):
-            queues.store_delivery(tx, system, "d", 1_790_000_000_000_000, request, b"[]")
+            arrive(tx, system, "d", 1_790_000_000_000_000, request, b"[]")
     store.close()
     found = fares(synced)
     assert {name: one["state"] for name, one in found.items()} == {

@@ -13,7 +13,7 @@ from syncbroker.engine import ingest
 from syncbroker.settings import read_settings
 from syncbroker.store.database import open_store
 from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.cli.conftest import World
@@ -39,7 +39,7 @@ def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             ingest.receive(engine, number)
 
         writer = stack.enter_context(writing(store, nudge, 1000))
-        counts = Counts()
+        counts = Requests()
         app = make_app(engine, settings, writer, lambda: True, counts)
         stack.enter_context(serving(app, listening, counts))
         yield settings.public_url

@@ -24,6 +24,7 @@ from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import decisions, queues, records, runs, tables
 from tests.engine.conftest import Worlds
 from tests.support.chains import broken
+from tests.support.deliveries import arrive
 from tests.support.stage import Death, Killed, Stage, dying
 
 FIELDS = """\
@@ -198,7 +199,7 @@ class Story:
         request = queues.Request(method="POST", url="http://broker.example/hooks")
         for n, (system, body) in enumerate(arriving):
             with self.engine.store.write() as tx:
-                queues.store_delivery(tx, system, f"{self.steps}-{n}", self.world.clock(), request, body)
+                arrive(tx, system, f"{self.steps}-{n}", self.world.clock(), request, body)
         cycle.receive_all(self.engine)
         if self.by.random() < 0.5:
             cycle.decide_waiting(self.engine, cycle.Summary())

@@ -10,6 +10,7 @@ from syncbroker.engine import answer, cycle
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs, tables
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 from tests.support.writing import write
 
@@ -241,13 +242,13 @@ def test_an_event_about_a_deletion_is_proven_by_reading(world: Worlds) -> None:
         b'"at": 1, "record": null, "into": null}]'
     )
     with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "mkt", "1", here.clock(), request, body)
+        arrive(tx, "mkt", "1", here.clock(), request, body)
     cycle.receive_all(here.engine)
     here.sync()
     assert here.kinds().get("deleted", 0) == 0  # it is still there
     here.systems["mkt"].remove("people", "p000001")
     with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "mkt", "2", here.clock(), request, body)
+        arrive(tx, "mkt", "2", here.clock(), request, body)
     cycle.receive_all(here.engine)
     here.sync()
     assert here.kinds()["deleted"] == 1

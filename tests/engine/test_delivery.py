@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.sdk.simulator import Edit, Fault
 from syncbroker.store import queues, runs
 from tests.engine.conftest import Worlds
-from tests.support.rig import Rig
+from tests.support.deliveries import arrive
+from tests.support.rig import START, Rig
+from tests.support.telling import until
+from tests.support.toy_vendor import ToyConnector
 from tests.support.writing import answered
 
 ANN = {"email": "ann@x.example"}
@@ -100,7 +104,7 @@ def listen(world: Rig, system: str) -> Any:
         low = {name.lower(): value for name, value in headers.items()}
         request = queues.Request(method=method, url=url, headers=low)
         with engine.store.write() as tx:
-            queues.store_delivery(tx, system, f"{len(simulator.sent)}", engine.now(), request, body)
+            arrive(tx, system, f"{len(simulator.sent)}", engine.now(), request, body)
         return 200
 
     simulator.deliver = store
@@ -252,6 +256,27 @@ def test_a_vendor_that_never_answers_is_left_alone_and_the_others_go_on(world: W
     here.systems["mkt"].faults.clear()
     until_settled(here)
     assert here.held("mkt", "city") == ["Oslo"]
+
+
+def test_an_answer_is_settled_while_the_next_call_hangs(world: Worlds, people: Any) -> None:
+    people(batch={"create": 1, "update": 1})
+    people_ = [{"email": f"p{n}@x.example", "city": "Riga"} for n in range(2)]
+    here = opened(world, {"crm": people_, "mkt": people_})
+    for id_ in here.ids("crm"):
+        here.edit("crm", id_, city="Oslo")
+    cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
+    fault(here, "mkt", "hang_after", skip=1, seconds=60.0)
+
+    def owed() -> int:
+        with here.engine.store.read() as tx:
+            return queues.outbox_counts(tx).get(("mkt", "claimed"), 0)
+
+    delivering = threading.Thread(target=deliver.deliver, args=(here.engine, "mkt"))
+    delivering.start()
+    until(lambda: here.held("mkt", "city") == ["Oslo", "Oslo"])
+    until(lambda: owed() == 1)
+    here.systems["mkt"].stop()  # lets go of whoever waits in a fault
+    delivering.join()
 
 
 def test_a_push_that_waits_behind_one_that_failed_is_not_in_doubt(world: Worlds, people: Any) -> None:
@@ -461,6 +486,95 @@ def test_a_create_that_cannot_be_looked_for_is_never_repeated_blindly(world: Wor
     here.sync()  # the record is read, recognised, and linked
     assert (creates(here, "mkt"), here.reviews()) == (1, [])
     assert here.quiet() == AT_REST
+
+
+@pytest.mark.parametrize("lost", ["drop_answer", "drop_request"])
+@pytest.mark.parametrize("keys", [("email",), ()], ids=["looked for", "not to be found"])
+def test_a_create_in_doubt_is_repeated_at_once_where_the_vendor_knows_its_key(
+    world: Worlds, people: Any, lost: str, keys: tuple[str, ...]
+) -> None:
+    people(keys=keys, remembers=86_400.0)
+    here = world(FIELDS, ALONE, create="always")
+    here.systems["mkt"]._apply = remembering(here.systems["mkt"])  # type: ignore[method-assign]
+    fault(here, "mkt", lost)
+    begun = here.clock.at
+    here.sync()
+    here.sync()
+    assert (creates(here, "mkt"), here.reviews()) == (1, [])
+    assert [len(record.links) for record in here.records()] == [2]
+    assert here.clock.at - begun < 5_000_000
+    assert here.quiet() == AT_REST
+
+
+def test_a_create_that_stays_in_doubt_is_repeated_under_one_key_and_not_without_end(
+    world: Worlds, people: Any, sent: list[str]
+) -> None:
+    people(remembers=86_400.0)
+    here = world(FIELDS, ALONE, create="always")
+    fault(here, "mkt", "drop_request", times=0)
+    while len(set(sent)) < 2:
+        here.sync()
+        here.clock.pass_(10)
+        assert len(sent) < 100
+    assert 2 < sent.count(sent[0]) <= 32  # at most one every ten seconds, for as long as a request lives
+    assert here.clock.at - START >= 2 * REQUEST_LIFE
+
+
+def test_a_create_in_doubt_is_not_repeated_once_the_vendor_may_have_forgotten_its_key(
+    world: Worlds, people: Any, sent: list[str]
+) -> None:
+    people(remembers=20.0)
+    here = world(FIELDS, ALONE, create="always")
+    fault(here, "mkt", "drop_request", times=0)
+    here.sync()
+    tried = len(sent)
+    here.clock.pass_(21)
+    until_settled(here)
+    assert len(sent) == tried
+
+
+def test_a_create_in_doubt_keeps_its_key_where_repeating_it_is_turned_away(
+    world: Worlds, people: Any, sent: list[str]
+) -> None:
+    people(keys=(), remembers=86_400.0)
+    here = world(FIELDS, ALONE, create="always")
+    here.systems["mkt"]._apply = remembering(here.systems["mkt"])  # type: ignore[method-assign]
+    fault(here, "mkt", "drop_answer")
+    fault(here, "mkt", "status", status=429, times=2)
+    cycle.pull_source(here.engine, here.engine.sources["crm", "people"])
+    cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
+    for _ in range(8):
+        cycle.settle(here.engine, cycle.Summary())
+        here.clock.pass_(15)
+    assert (len(sent) > 1, len(set(sent)), creates(here, "mkt")) == (True, 1, 1)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The key of every write that is sent."""
+    keys: list[str] = []
+    write = ToyConnector.write
+
+    def noting(self: Any, object: str, writes: Any, paths: Any) -> Any:
+        keys.extend(one.key for one in writes)
+        return write(self, object, writes, paths)
+
+    monkeypatch.setattr(ToyConnector, "write", noting)
+    return keys
+
+
+def remembering(simulator: Any) -> Any:
+    """A vendor that takes the same address twice, but no key."""
+    once, answers = duplicating(simulator), dict[str, Any]()
+
+    def apply(object_: str, op: str, one: Any) -> Any:
+        if op != "create":
+            return once(object_, op, one)
+        if one["key"] not in answers:
+            answers[one["key"]] = once(object_, op, one)
+        return answers[one["key"]]
+
+    return apply
 
 
 def duplicating(simulator: Any) -> Any:

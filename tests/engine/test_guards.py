@@ -15,6 +15,7 @@ from syncbroker.errors import BadAnswer
 from syncbroker.store import decisions, guards, queues, runs
 from syncbroker.store.decisions import Review
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig, entity_text
 from tests.support.writing import write
 
@@ -554,7 +555,7 @@ def tell(here: Rig, count: int, *, first: int = 1, system: str = "crm", kind: st
         body = json.encode([{**event, "at": 1, "record": None, "into": None}])
         with here.engine.store.write() as tx:
             request = queues.Request(method="POST", url="x")
-            queues.store_delivery(tx, system, event["event"], here.clock(), request, body)
+            arrive(tx, system, event["event"], here.clock(), request, body)
         cycle.receive_all(here.engine)
         cycle.settle(here.engine, cycle.Summary())
 

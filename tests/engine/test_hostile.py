@@ -12,6 +12,7 @@ from syncbroker.sdk.connector import Account
 from syncbroker.sdk.guarded import Guarded
 from syncbroker.store import queues
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.hostile_vendor import (
     AWFUL,
     CONNECTOR_MOODS,
@@ -124,8 +125,8 @@ def test_a_poisonous_delivery_is_left_and_others_are_dealt_with(world: Worlds) -
     hostile(here, "raises")
     request = queues.Request(method="POST", url="http://x.example/")
     with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "bad", "1", here.clock(), request, b"[]")
-        queues.store_delivery(tx, "crm", "2", here.clock(), request, b"{not json")
+        arrive(tx, "bad", "1", here.clock(), request, b"[]")
+        arrive(tx, "crm", "2", here.clock(), request, b"{not json")
     cycle.receive_all(here.engine)
     with here.engine.store.read() as tx:
         assert queues.delivery_counts(tx) == {"new": 1, "rejected": 1}

@@ -14,6 +14,7 @@ from syncbroker.errors import BadAnswer
 from syncbroker.store import queues, records, runs
 from syncbroker.store.queues import Sighting
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig, entity_text
 from tests.support.writing import answered
 
@@ -348,7 +349,7 @@ def deliveries(world: Rig, system: str, *events: Event) -> None:
     connector.events = lambda _delivery: list(events)  # type: ignore[method-assign]
     with world.engine.store.write() as tx:
         request = queues.Request(method="POST", url="http://x.example/")
-        queues.store_delivery(tx, system, str(world.clock()), world.clock(), request, b"[]")
+        arrive(tx, system, str(world.clock()), world.clock(), request, b"[]")
     cycle.receive_all(world.engine)
     connector.events = real  # type: ignore[method-assign]
     cycle.settle(world.engine, cycle.Summary())

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from syncbroker.engine import cycle, isolating, status
+from syncbroker.engine import anew, cycle, isolating, status
 from syncbroker.engine import decide as deciding
 from syncbroker.engine.decide import decide_chunk
 from syncbroker.engine.isolating import FAULTS, PAUSE, described
 from syncbroker.errors import Busy
-from syncbroker.store import queues, records, runs
+from syncbroker.store import queues, records, runs, waits
 from syncbroker.store.queues import LIVE
 from tests.engine.conftest import Worlds
 from tests.support.crowd import decide_all, stage, told
@@ -202,3 +202,28 @@ def test_a_fault_outside_our_code_is_placed_where_it_arose() -> None:
         records.digest(b"", None)  # type: ignore[arg-type]  # the fault that is wanted
     assert described(told_.value).startswith("TypeError in digest at syncbroker/store/records.py:")
     assert described(ValueError("x")) == "ValueError"
+
+
+def test_a_record_whose_time_has_come_and_that_meets_a_fault_keeps_nobody_from_being_looked_at(
+    here: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [record.id for record in here.records()]
+    looked_at: list[str] = []
+    ends = anew.finish
+
+    def finish(ws: Any) -> Any:
+        if ids[2] in ws.records:
+            raise ZeroDivisionError("secret@x.example")
+        looked_at.extend(ws.records)
+        return ends(ws)
+
+    with here.engine.store.write() as tx:
+        waits.set_alarms(tx, dict.fromkeys(ids, here.clock()))
+    with monkeypatch.context() as patch:
+        patch.setattr(anew, "finish", finish)
+        assert anew.wake(here.engine)[0] == 4
+    assert sorted(looked_at) == sorted(set(ids) - {ids[2]})
+    (fault,) = here.faults
+    assert fault.startswith("ZeroDivisionError in ")
+    here.clock.pass_(anew.AGAIN / 1_000_000)
+    assert anew.wake(here.engine)[0] == 1

@@ -17,7 +17,7 @@ from syncbroker.store import merges, records, tables
 from tests.engine.conftest import Worlds
 from tests.engine.test_merge import ANN, AT_REST, FIELDS, LEE, ids, joined, two
 from tests.support.rig import Rig
-from tests.support.stage import Death, Killed, Stage, dying
+from tests.support.stage import THIRDS, Death, Killed, Stage, dying
 from tests.support.writing import answered, write
 
 SIMPLE = """\
@@ -81,13 +81,16 @@ def story(stage: Stage, engine: Engine, death: Death) -> None:
     cycle.sweep(engine)
 
 
-def test_a_process_that_dies_around_a_merge_leaves_the_same_end(world: Worlds, tmp_path: Path) -> None:
+@pytest.mark.parametrize("third", THIRDS)
+def test_a_process_that_dies_around_a_merge_leaves_the_same_end(
+    world: Worlds, tmp_path: Path, third: int
+) -> None:
     stage = Stage(world(SIMPLE, DATA, delete="detach"), tmp_path)
     engine, alive = stage.again(), Death(0, after=False)
     story(stage, engine, alive)
     wanted = stage.end()
     assert [one["city"] for one in wanted["mkt"][0]] == ["Oslo"]
-    for at in range(1, alive.commits + 1):
+    for at in range(1 + third, alive.commits + 1, 3):
         after = bool(at % 2)  # before and after a commit in turn: either way the next one finds the same
         story(stage, stage.again(), Death(at, after))
         assert (at, after, stage.end()) == (at, after, wanted)

@@ -18,6 +18,7 @@ from tests.engine.conftest import Worlds
 from tests.engine.test_delivery import listen
 from tests.engine.test_identity import referring, wait
 from tests.support.chains import broken
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 
 MARK = "zebra"
@@ -180,7 +181,7 @@ def test_a_delivery_that_waits_is_dealt_with_first(here: Rig) -> None:
     mine = lived(here)
     request = queues.Request(method="POST", url="http://x.example/")
     with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "crm", "new", here.clock(), request, b'[{"id": "p000001"}]')
+        arrive(tx, "crm", "new", here.clock(), request, b'[{"id": "p000001"}]')
     with pytest.raises(Retry, match="not dealt with"):
         purge.plan(here.engine, mine)
 

@@ -15,6 +15,7 @@ from syncbroker.errors import BadDelivery
 from syncbroker.sdk.connector import Delivery
 from syncbroker.store import queues
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 from tests.support.writing import write
 
@@ -40,10 +41,7 @@ def stored(world: Rig, *told: Sequence[Event], bad: int = -1, poison: int = -1) 
 
     connector.events = events  # type: ignore[method-assign]
     with world.engine.store.write() as tx:
-        return [
-            queues.store_delivery(tx, "crm", str(n), world.clock(), REQUEST, str(n).encode()) or 0
-            for n in range(len(told))
-        ]
+        return [arrive(tx, "crm", str(n), world.clock(), REQUEST, str(n).encode()) for n in range(len(told))]
 
 
 def changed(*ids: str) -> list[Event]:

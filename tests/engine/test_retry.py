@@ -12,6 +12,7 @@ from syncbroker.store import audit, backlog, queues, runs, tables
 from syncbroker.store.records import FAR
 from syncbroker.store.runs import Breaker
 from tests.engine.conftest import Worlds
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 
 FIELDS = """\
@@ -31,7 +32,7 @@ def here(any_world: Worlds) -> Rig:
 def deliver(here: Rig, state: str) -> None:
     with here.engine.store.write() as tx:
         request = queues.Request(method="POST", url="x")
-        number = queues.store_delivery(tx, "crm", f"d-{state}", here.clock(), request, b"[]")
+        number = arrive(tx, "crm", f"d-{state}", here.clock(), request, b"[]")
         tx.update(tables.deliveries, ["id"], ["state", "attempts"], [(state, 9, number)])
 
 

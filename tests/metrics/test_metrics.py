@@ -21,10 +21,11 @@ from syncbroker.store import queues, runs, stops
 from syncbroker.store.runs import Breaker
 from syncbroker.store.turns import Turn, put
 from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts as Requests
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.support.asking import Answered, ask
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig, entity_text, rig
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +79,8 @@ def test_the_age_of_what_waits_longest_is_the_lag_of_its_step(here: Rig) -> None
         push=queues.Push(since=now - 30 * SECOND),
     )  # fmt: skip
     with here.engine.store.write() as tx:
-        queues.store_delivery(tx, "crm", "a", now - 90 * SECOND, request, b"[]")
-        queues.store_delivery(tx, "crm", "b", now - 60 * SECOND, request, b"[]")
+        arrive(tx, "crm", "a", now - 90 * SECOND, request, b"[]")
+        arrive(tx, "crm", "b", now - 60 * SECOND, request, b"[]")
         queues.stage(tx, queues.LIVE, "crm", "people", [queues.Sighting(id="x", ended=now - 45 * SECOND)])
         queues.save_outbox(tx, [row])
     found = scraped(here)

@@ -307,6 +307,21 @@ def test_a_broken_connector_fails_the_check(connector: type[Connector], check: s
         found(bench)
 
 
+def test_a_vendor_that_forgets_keys_fails_the_check_of_repeated_creates() -> None:
+    class Forgets(ToyConnector):
+        objects: ClassVar[Mapping[str, ObjectSpec]] = {
+            **ToyConnector.objects,
+            "people": msgspec.structs.replace(ToyConnector.objects["people"], remembers=60.0),
+        }
+
+    (found,) = [one for one in checks(Forgets, PEOPLE) if "under_its_key" in name(one)]
+    with (
+        Bench(Forgets, ToySimulator, PEOPLE, credentials=CREDENTIALS) as bench,
+        pytest.raises(AssertionError, match="remembered"),
+    ):
+        found(bench)
+
+
 def test_every_check_is_known_to_catch_something() -> None:
     listed = {name(one) for one in checks(ToyConnector, PEOPLE)}
     assert listed == {check for _, check in BROKEN}

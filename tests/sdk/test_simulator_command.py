@@ -28,7 +28,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
         "[syncbroker.simulators]\ntoy = tests.support.toy_vendor:ToySimulator\n"
     )
     path = os.pathsep.join([str(REPOSITORY), str(tmp_path / "site")])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def start(config: Any, tmp_path: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -85,9 +85,10 @@ def test_the_same_seed_is_the_same_history(cast: Cast, fragile: FragileStore) ->
     assert _told(cast, fragile, 3) == _told(cast, fragile, 3)
 
 
-def test_the_example_mappings_keep_the_invariants(fragile: FragileStore) -> None:
+@pytest.mark.parametrize("first", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_example_mappings_keep_the_invariants(fragile: FragileStore, first: int) -> None:
     cast = Cast(make_stage(ROOT / "mappings"))
-    assert Simulation(cast, fragile, chosen()).run(0, 6).failures == []
+    assert Simulation(cast, fragile, chosen()).run(first, 2 + first).failures == []
 
 
 def test_a_world_without_faults_keeps_the_invariants(cast: Cast, fragile: FragileStore) -> None:
@@ -104,8 +105,9 @@ def on_postgres(postgres_url: str) -> Iterator[FragileStore]:
     store.close()
 
 
-def test_the_invariants_hold_on_postgresql(cast: Cast, on_postgres: FragileStore) -> None:
-    assert Simulation(cast, on_postgres, chosen()).run(0, 2).failures == []
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_invariants_hold_on_postgresql(cast: Cast, on_postgres: FragileStore, seed: int) -> None:
+    assert Simulation(cast, on_postgres, chosen()).run(seed, 1).failures == []
 
 
 def _told(cast: Cast, store: FragileStore, seed: int) -> list[str]:

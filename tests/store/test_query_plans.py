@@ -31,9 +31,24 @@ from syncbroker.engine import (
 )
 from syncbroker.engine import scope as scopes
 from syncbroker.engine.scope import Scope
-from syncbroker.store import audit, decisions, queues, receipts, records, retention, runs, shards, tables
+from syncbroker.store import (
+    audit,
+    chain,
+    decisions,
+    leases,
+    queues,
+    receipts,
+    records,
+    retention,
+    runs,
+    shards,
+    stops,
+    tables,
+    turns,
+)
 from syncbroker.store.database import Store
 from syncbroker.store.retention import Keep
+from tests.support.deliveries import arrive
 from tests.support.rig import Rig, open_ready
 from tests.support.three import three
 
@@ -136,7 +151,7 @@ def delivered(world: Rig) -> None:
         b'"at": 1, "record": null, "into": null}]'
     )
     with world.engine.store.write() as tx:
-        queues.store_delivery(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
+        arrive(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
     cycle.receive_all(world.engine)
     cycle.settle(world.engine, cycle.Summary())
     cycle.due(world.engine)
@@ -332,6 +347,51 @@ def test_what_was_set_aside_is_found_without_a_look_at_what_was_not(world: Rig) 
         shards.behind(tx, queues.LIVE, "crm", "people", ["p000001"], 0)
         shards.put_apart(tx, [1, 2])
     assert scans(world.engine.store, found) == []
+
+
+def plans(store: Store, found: dict[str, Any]) -> list[str]:
+    """How SQLite goes about each of the statements, one line per step."""
+    with store.read() as tx:
+        return [
+            row[3]
+            for sql, parameters in found.items()
+            if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE"))
+            for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        ]
+
+
+def test_a_lease_a_turn_and_a_stop_are_found_by_their_names(world: Rig) -> None:
+    turn = turns.Turn(system="crm", object="people", kind="pull", due=5, plan="")
+    with statements(world.engine.store) as found, world.engine.store.write() as tx:
+        leases.take(tx, "write:crm:0", "me")
+        leases.held(tx, ["write:crm:0", "read:crm:people"])
+        leases.release(tx, "write:crm:0", "me")
+        turns.put(tx, [turn])
+        turns.announce(tx, turn, 6)
+        turns.begin(tx, turn, 6, 7)
+        turns.end(tx, turn, 7)
+        turns.bring_forward(tx, turn, 8)
+        turns.count_anew(tx, turn, turn)
+        turns.hasten(tx, "crm", 9)
+        turns.drop(tx, [turn])
+        stops.stop(tx, stops.Stop(system="crm", since=1, person="pat", why=""))
+        stops.is_stopped(tx, "crm")
+        stops.resume(tx, "crm", 10)
+    steps = plans(world.engine.store, found)
+    assert {word for step in steps for word in step.split() if word in SMALL} == {"leases", "turns", "stops"}
+    assert [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE" not in step] == []
+
+
+def test_verifying_walks_the_log_along_an_index_and_goes_on_where_a_page_ended(
+    world: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "PAGE", 1)
+    with statements(world.engine.store) as found:
+        assert [one for one in chain.walk(world.engine.store) if one.broken] == []
+    assert scans(world.engine.store, found) == []
+    of_records = {sql: given for sql, given in found.items() if "decisions.record_id > ?" in sql}
+    assert len(of_records) == 2  # the first page and a later one; what is decided about runs is little
+    assert [step for step in plans(world.engine.store, of_records) if "TEMP B-TREE" in step] == []
 
 
 def test_a_shard_is_taken_in_order_of_its_index(postgres_url: str) -> None:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +64,27 @@ class Server:
             yield self.url.set(database=name)
         finally:
             self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @staticmethod
+    def empty(url: URL, *, keep: Mapping[str, str]) -> None:
+        """A used database becomes like new: nobody is connected, no rows, numbers begin at 1.
+
+        `keep`: table -> which of its rows stay, as a condition. A tenth of the work of another database.
+        """
+        with closing(_connect(url)) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+            numbers = connection.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'")
+            statements = [
+                f'DELETE FROM "{name}" WHERE NOT ({keep.get(str(name), "false")})' for (name,) in tables
+            ]
+            statements += [f'ALTER SEQUENCE "{name}" RESTART' for (name,) in numbers.fetchall()]
+            connection.execute("; ".join(statements).encode())
 
     def _run(self, statement: sql.Composed) -> None:
         with closing(_connect(self.url)) as connection:

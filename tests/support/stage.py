@@ -19,6 +19,9 @@ from syncbroker.store.database import Store, Tx
 from tests.support.rig import Rig, open_ready
 from tests.support.toy_vendor import ToySimulator
 
+THIRDS = [pytest.param(0, id="a third"), *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))]
+"""For a test that tries every place to die: the first third is for every day, the others for the slow tests."""
+
 
 class Killed(BaseException):
     """kill -9, as near as one process can come to it: nothing may catch it."""

@@ -9,6 +9,7 @@ from typing import Any
 from syncbroker.bootstrap import build
 from syncbroker.engine import cycle
 from syncbroker.store import queues
+from tests.support.deliveries import arrive
 from tests.support.rig import REGISTRY, Rig
 
 
@@ -40,11 +41,9 @@ def deliver(world: Rig, system: str, id: str = "p000001", **changes: Any) -> int
     simulator.webhook = ""
     url, body = sent[0]
     with world.engine.store.write() as tx:
-        number = queues.store_delivery(
+        return arrive(
             tx, system, f"digest {world.clock()}", world.clock(), queues.Request(method="POST", url=url), body
         )
-    assert number is not None
-    return number
 
 
 def scheduled(world: Rig, text: str) -> None:

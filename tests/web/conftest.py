@@ -14,7 +14,7 @@ import pytest
 from syncbroker.sdk.webhook import sign
 from syncbroker.store import queues
 from syncbroker.web.app import make_app
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.support.asking import Answered, ask
@@ -29,7 +29,7 @@ class Web:
     def __init__(self, world: Rig, stack: ExitStack, **settings: Any) -> None:
         self.world = world
         self.nudges: list[tuple[int, str]] = []
-        self.counts = Counts()
+        self.counts = Requests()
         chosen = world.settings.model_copy(update=settings)
         writer = stack.enter_context(writing(world.engine.store, self._note, chosen.max_waiting))
         app = make_app(world.engine, chosen, writer, lambda: False, self.counts)

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from syncbroker.errors import BadSetting
-from syncbroker.web.counts import Counts
+from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from tests.support.asking import ask
 
@@ -49,7 +49,7 @@ def test_a_request_that_is_under_way_is_answered_before_the_server_stops() -> No
     app = Starlette(routes=[Route("/", slow)])
     listening = listen("127.0.0.1", 0)
     url, answers = url_of(listening), list[str]()
-    with serving(app, listening, Counts()):
+    with serving(app, listening, Requests()):
         asking = threading.Thread(target=lambda: answers.append(ask("GET", url, "/").text))
         asking.start()
         begun.wait()
@@ -61,7 +61,7 @@ def test_a_request_that_is_under_way_is_answered_before_the_server_stops() -> No
 def test_after_it_stopped_nobody_listens() -> None:
     listening = listen("127.0.0.1", 0)
     address = listening.getsockname()
-    with serving(Starlette(), listening, Counts()):
+    with serving(Starlette(), listening, Requests()):
         pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)

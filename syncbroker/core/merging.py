@@ -78,13 +78,16 @@ def again(
     """An edit of a merged record judged for one side alone, whose golden value is `side`.
 
     What it was known to build on it builds on still; an edit that had not seen the merge builds on what its side had.
+    An edit of the very value that its side has by now builds on that: the merged field may have waited for a person,
+    and its link's base with it, while the edits of one system came one after the other.
     """
-    built = builds(rule, question)
+    holds = question.seen_before and question.held == side.value
+    in_step = holds or builds(rule, question)
     asked = replace(
         question,
         golden=side,
-        base=side.value if built else question.base,
-        met=question.met,
+        base=side.value if in_step else question.base,
+        met=question.met or in_step,
         linked=tuple(linked),
         pull=pull,
         can_push=can_push,

@@ -134,6 +134,35 @@ def test_what_an_edit_had_seen_it_has_seen_on_its_own_side_too(
     assert resolve(rule("prefer"), asked) == verdict
 
 
+@pytest.mark.parametrize("met", [True, False])
+def test_an_edit_of_what_its_own_side_has_by_now_builds_on_it(met: bool) -> None:
+    """While the merged field waited for a person, the edits of one system came one after the other."""
+    waiting = golden("merged", frozen={"crm": "merged", "mkt": "second"}, review=1)
+    third = Question(
+        system="mkt",
+        value="first",
+        golden=waiting,
+        held="second",
+        seen_before=True,
+        base="first",
+        met=met,
+        until=NEW,
+    )
+    field = rule("review", first_meeting="review")
+    asked, verdict = again(field, golden("second", "mkt"), third, linked=(), pull=True, can_push=True)
+    assert (verdict.kind, verdict.golden.value, verdict.golden.frozen) == ("adopted", "first", None)
+    assert resolve(field, asked) == verdict
+
+
+def test_a_first_sight_builds_on_nothing_on_its_own_side() -> None:
+    """What was never seen there is no empty that was held."""
+    first = Question(system="mkt", value="new", golden=golden("merged"), until=NEW)
+    field = rule("review", first_meeting="review")
+    cleared = golden(None, "crm")
+    _, verdict = again(field, cleared, first, linked=(), pull=True, can_push=True)
+    assert verdict.kind == "conflict_queued"
+
+
 def test_an_edit_of_what_was_a_duplicate_counts_once_it_is_none() -> None:
     ignored = Question(
         system="mkt", value="new", pull=False, can_push=False, golden=golden("merged"), base="own", met=True

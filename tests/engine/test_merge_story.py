@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from syncbroker.engine import Engine, answer, cycle, merge, unmerge
@@ -79,6 +79,13 @@ def edit(stage: Stage, system: str, field: str, pick: int, added: dict[str, set[
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(before=edits, between=edits, after=edits, answers=st.booleans(), crm_survives=st.booleans())
+@example(  # back to a value that was there before, while the field waits for a person
+    before=[("mkt", "phone", 0)],
+    between=[("mkt", "phone", 1), ("mkt", "tags", 2), ("mkt", "phone", 0), ("crm", "name", 1)],
+    after=[("crm", "email", 1), ("mkt", "city", 0), ("mkt", "email", 1), ("crm", "tags", 1)],
+    answers=True,
+    crm_survives=True,
+)
 def test_each_side_has_what_it_would_have_had(
     stage: Stage, before: Any, between: Any, after: Any, answers: bool, crm_survives: bool
 ) -> None:

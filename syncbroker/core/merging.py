@@ -7,13 +7,13 @@ edit made since is judged again by the rule, on the side that its link came from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from syncbroker.core.mapping import FieldRule
-from syncbroker.core.resolve import ABSORBED, Question, Verdict, builds, resolve
+from syncbroker.core.resolve import ABSORBED, Question, Verdict, resolve
 from syncbroker.core.state import NOTHING, Golden
 from syncbroker.core.types import Value
 
@@ -73,21 +73,29 @@ def _take_over(survivor: Golden, absorbed: Golden, theirs: dict[str, Value]) -> 
 
 
 def again(
-    rule: FieldRule, side: Golden, question: Question, *, linked: Sequence[str], pull: bool, can_push: bool
+    rule: FieldRule,
+    side: Golden,
+    question: Question,
+    *,
+    had: Mapping[Value, Value],
+    linked: Sequence[str],
+    pull: bool,
+    can_push: bool,
 ) -> tuple[Question, Verdict]:
     """An edit of a merged record judged for one side alone, whose golden value is `side`.
 
-    What it was known to build on it builds on still; an edit that had not seen the merge builds on what its side had.
-    An edit of the very value that its side has by now builds on that: the merged field may have waited for a person,
-    and its link's base with it, while the edits of one system came one after the other.
+    A merged value that it had seen is what the side had at that time (`had`, by merged value); an edit that had not
+    seen the merge builds on what its side had before. An edit of the very value that its side has by now builds on
+    that: the merged field may have waited for a person, and its link's base with it, while the edits of one system
+    came one after the other.
     """
     holds = question.seen_before and question.held == side.value
-    in_step = holds or builds(rule, question)
+    base = had.get(question.base, question.base) if question.met else question.base
     asked = replace(
         question,
         golden=side,
-        base=side.value if in_step else question.base,
-        met=question.met or in_step,
+        base=side.value if holds else base,
+        met=question.met or holds,
         linked=tuple(linked),
         pull=pull,
         can_push=can_push,

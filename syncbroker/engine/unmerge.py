@@ -69,6 +69,11 @@ class Side:
         self.record = record
         self.golden = dict(golden)
         self.outcomes: list[Outcome] = []
+        self.had: dict[str, dict[Value, Value]] = {}
+
+    def note(self, field: str, merged: Value) -> None:
+        """What this side has while the merged record has that value."""
+        self.had.setdefault(field, {})[merged] = self.golden.get(field, NOTHING).value
 
 
 def find_merge(engine: Engine, name: str) -> Merge:
@@ -251,6 +256,8 @@ def _judge_again(ws: Workspace, plan: Plan, merge: Merge, s: Side, a: Side) -> l
             cause = outcome.cause
             if outcome.link in theirs or (cause and cause.via == "merge" and cause.event != ELSEWHERE):
                 continue  # of a record that came and went since, or no news but the coming and going itself
+            for side in (s, a):
+                side.note(outcome.field, outcome.question.golden.value)
             if outcome.link and outcome.kind != "resolved_by_person":
                 _once_more(ws, plan, outcome, a if outcome.link in came else s)
             elif outcome.after != outcome.question.golden.value or outcome.question.golden.frozen is not None:
@@ -271,6 +278,7 @@ def _once_more(ws: Workspace, plan: Plan, outcome: Outcome, side: Side) -> None:
         field.rule,
         side.golden.get(name, NOTHING),
         question,
+        had=side.had[name],
         linked=linked_to(plan, side.record, name) if field.rule.policy == "enforce" else (),
         pull=primary and reader is not None and reader.pulls(name),
         can_push=primary and reader is not None and reader.pushes(name),

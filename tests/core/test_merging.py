@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syncbroker.core.merging import Meeting, again, meet
 from syncbroker.core.resolve import ABSORBED, Question, resolve
 from syncbroker.core.state import NOTHING, Golden
-from syncbroker.core.types import Type
+from syncbroker.core.types import Type, Value
 from tests.support.rules import rule
 
 OLD, NEW = 1_000_000_000, 2_000_000_000
@@ -110,6 +110,9 @@ def test_a_value_joins_the_candidates_of_the_survivor_and_replaces_none() -> Non
 # ------------------------------------------------------------------------------------------- and back again
 
 
+HAD: dict[Value, Value] = {"older": "before", "former": "own", "merged": "own"}
+
+
 def edit(base: Any, standing: Any) -> Question:
     return Question(
         system="mkt", value="new", golden=golden(standing), held=base, base=base, met=True, until=NEW
@@ -121,6 +124,13 @@ def edit(base: Any, standing: Any) -> Question:
     [
         ("merged", "merged", "own", "adopted"),  # it had seen the merged value
         ("own", "merged", "own", "adopted"),  # it had seen only its own side's value
+        (
+            "former",
+            "merged",
+            "own",
+            "adopted",
+        ),  # it had seen a merged value of when its side had what it has now
+        ("older", "merged", "own", "conflict_resolved"),  # its side has changed since what it had seen
         ("other", "merged", "own", "conflict_resolved"),  # it had seen neither
     ],
 )
@@ -128,7 +138,7 @@ def test_what_an_edit_had_seen_it_has_seen_on_its_own_side_too(
     base: str, standing: str, side: str, kind: str
 ) -> None:
     asked, verdict = again(
-        rule("prefer"), golden(side), edit(base, standing), linked=(), pull=True, can_push=True
+        rule("prefer"), golden(side), edit(base, standing), had=HAD, linked=(), pull=True, can_push=True
     )
     assert verdict.kind == kind
     assert resolve(rule("prefer"), asked) == verdict
@@ -149,7 +159,7 @@ def test_an_edit_of_what_its_own_side_has_by_now_builds_on_it(met: bool) -> None
         until=NEW,
     )
     field = rule("review", first_meeting="review")
-    asked, verdict = again(field, golden("second", "mkt"), third, linked=(), pull=True, can_push=True)
+    asked, verdict = again(field, golden("second", "mkt"), third, had={}, linked=(), pull=True, can_push=True)
     assert (verdict.kind, verdict.golden.value, verdict.golden.frozen) == ("adopted", "first", None)
     assert resolve(field, asked) == verdict
 
@@ -159,7 +169,7 @@ def test_a_first_sight_builds_on_nothing_on_its_own_side() -> None:
     first = Question(system="mkt", value="new", golden=golden("merged"), until=NEW)
     field = rule("review", first_meeting="review")
     cleared = golden(None, "crm")
-    _, verdict = again(field, cleared, first, linked=(), pull=True, can_push=True)
+    _, verdict = again(field, cleared, first, had={}, linked=(), pull=True, can_push=True)
     assert verdict.kind == "conflict_queued"
 
 
@@ -168,5 +178,5 @@ def test_an_edit_of_what_was_a_duplicate_counts_once_it_is_none() -> None:
         system="mkt", value="new", pull=False, can_push=False, golden=golden("merged"), base="own", met=True
     )
     assert resolve(rule("prefer"), ignored).kind == "edit_ignored"
-    _, verdict = again(rule("prefer"), golden("own"), ignored, linked=(), pull=True, can_push=True)
+    _, verdict = again(rule("prefer"), golden("own"), ignored, had={}, linked=(), pull=True, can_push=True)
     assert (verdict.kind, verdict.golden.value) == ("adopted", "new")

@@ -93,6 +93,24 @@ def test_what_a_person_said_since_stays_with_the_survivor_and_is_listed(world: W
     assert here.quiet() == AT_REST
 
 
+def test_an_edit_that_met_one_of_the_other_side_counts_on_its_own(world: Worlds) -> None:
+    """It built on what a person had answered for both, which is what its own side had until then."""
+    here = two(world, mkt=LEE | {"phone": "+15559876543"})
+    crm, mkt = ids(here)
+    number = joined(here, crm, mkt).merge
+    answer.answer(here.engine, here.reviews()[0].id, "value", "pat", value="+15550000000")
+    here.sync()
+    here.edit("crm", "p000001", phone="+15551112222")
+    here.edit("mkt", "p000001", phone="+15553334444")
+    here.sync()
+    assert [review.kind for review in here.reviews()] == ["conflict"]
+    parted(here, number)
+    here.sync()
+    assert sides(here, "phone") == {"crm": "+15551112222", "mkt": "+15553334444"}
+    assert here.reviews() == []
+    assert here.quiet() == AT_REST
+
+
 def test_a_question_that_the_merge_raised_is_gone_again(world: Worlds) -> None:
     here = two(world, mkt=LEE | {"phone": "+15559876543"})
     number = joined(here, *ids(here)).merge

@@ -20,7 +20,7 @@ from syncbroker.engine import Engine, breaker, cycle
 from syncbroker.runtime.clock import Clock
 from syncbroker.runtime.nudges import BACKFILL, DELIVER, PULL, RECEIVE, SETTLE, SWEEP, Nudges, make_broker
 from syncbroker.runtime.work import Work
-from syncbroker.store import runs, stops, turns
+from syncbroker.store import queues, runs, stops, turns
 from syncbroker.store.turns import Turn
 
 STOP_SECONDS = 4.0
@@ -165,7 +165,12 @@ class Workers:
             if one.due <= began or (one.started or 0) > ended or (key in self._awaited and ended < began):
                 return False
         due = cycle.due(self.engine)
-        return not (due.told or due.observations or due.owed)
+        if due.told or due.observations or due.owed:
+            return False
+        with (
+            self.engine.store.read() as tx
+        ):  # after the look at what is due: what was claimed meanwhile is here
+            return not any(queues.is_claimed(tx, name) for name in asked)
 
     def stop(self) -> bool:
         """Wait for what is under way, but not for long; False when some of it still was. Nothing of it is lost."""

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncbroker.engine import cycle
+from syncbroker.engine import deliver as delivering
 from syncbroker.sdk.simulator import Fault
 from syncbroker.store import queues, runs, stops, turns
 from syncbroker.workers import Workers
@@ -15,6 +16,7 @@ from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 from tests.support.telling import deliver, scheduled, until
 from tests.support.three import three
+from tests.support.writing import write
 
 
 @pytest.fixture
@@ -171,6 +173,22 @@ def test_what_was_announced_and_not_yet_read_is_not_in_step(world: Rig) -> None:
     assert not workers.synced
     workers.start()
     until(lambda: workers.synced)
+    workers.stop()
+
+
+def test_what_is_being_written_is_not_in_step(world: Rig) -> None:
+    workers = Workers(world.engine, 60)
+    workers.begin()
+    for source in world.engine.sources.values():
+        with world.engine.store.read() as tx:
+            (turn,) = [one for one in turns.every(tx) if one.kind == "pull" and one.system == source.system]
+        if source.system == "crm":
+            world.edit("crm", "p000002", name="Bob Moved")
+        workers.work.pull(source.system, source.object, turn.due)
+    claims = delivering.claim(world.engine, "marketing", world.engine.now())
+    assert not workers.synced
+    write(world.engine, claims)
+    assert workers.synced
     workers.stop()
 
 

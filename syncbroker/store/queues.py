@@ -354,6 +354,12 @@ def next_due(tx: Tx, system: str) -> Micros | None:
     return None if due is None or due >= FAR else int(due)
 
 
+def is_claimed(tx: Tx, system: str) -> bool:
+    """Whether something is being written to a system."""
+    sql = "SELECT 1 FROM outbox WHERE system = ? AND state = 'claimed' LIMIT 1"
+    return bool(tx.rows(sql, (system,)))
+
+
 def due_states(tx: Tx, system: str, now: Micros) -> set[str]:
     """The states of a system's writes whose time has come."""
     states = ["due", "claimed", "pending", "unknown"]

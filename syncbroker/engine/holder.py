@@ -48,33 +48,34 @@ class Holder:
 
     def take(self, name: str) -> bool:
         """Whether this thread has it now; never waits."""
+        return bool(self.take_all([name]))
+
+    def take_all(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that this thread has now, in one transaction; never waits."""
         with self._lock:
-            if name in self._names or self.halted.is_set():
-                return False
-            self._names.add(name)
-            self._lost.discard(name)
+            free = [] if self.halted.is_set() else [name for name in names if name not in self._names]
+            self._names.update(free)
+            self._lost.difference_update(free)
+        if self._store.single or not free:
+            return free
+        taken: list[str] = []
         try:
-            taken = self._store.single or self._taken(name)
-        except BaseException:
-            self._drop(name)
-            raise
-        if not taken:
-            self._drop(name)
+            self._live()
+            with self._store.write() as tx:
+                found = [name for name in free if leases.take(tx, name, self.id)]
+            taken = found
+        finally:
+            self._drop(set(free).difference(taken))
         return taken
 
-    def _taken(self, name: str) -> bool:
-        self._live()
-        with self._store.write() as tx:
-            return leases.take(tx, name, self.id)
-
-    def release(self, name: str) -> None:
+    def release(self, *names: str) -> None:
         """Free for others at once. A lease that cannot be given back for now runs out by itself."""
-        self._drop(name)
-        if self._store.single:
+        self._drop(names)
+        if self._store.single or not names:
             return
         try:
             with self._store.write() as tx:
-                leases.release(tx, name, self.id)
+                leases.release(tx, names, self.id)
         except SyncbrokerError as error:
             _log.warning("put off", work="release", error=error.message)
 
@@ -91,13 +92,11 @@ class Holder:
     @contextmanager
     def holding_all(self, names: Iterable[str]) -> Iterator[list[str]]:
         """Those of the names that are free, for the body."""
-        taken: list[str] = []
+        taken = self.take_all(names)
         try:
-            taken += (name for name in names if self.take(name))
             yield taken
         finally:
-            for name in taken:
-                self.release(name)
+            self.release(*taken)
 
     def lost(self, name: str) -> bool:
         """Whether another process has a lease now that this one had taken: it was held up for too long."""
@@ -220,7 +219,7 @@ class Holder:
         except SyncbrokerError as error:
             _log.warning("put off", work="release", error=error.message)
 
-    def _drop(self, name: str) -> None:
+    def _drop(self, names: Iterable[str]) -> None:
         with self._lock:
-            self._names.discard(name)
-            self._lost.discard(name)
+            self._names.difference_update(names)
+            self._lost.difference_update(names)

@@ -51,8 +51,8 @@ def renew(tx: Tx, holder: str, names: Iterable[str], term: Micros = TERM) -> set
     return {row[0] for row in tx.run(query)}
 
 
-def release(tx: Tx, name: str, holder: str) -> None:
-    tx.delete(tables.leases, ["name", "holder"], [(name, holder)])
+def release(tx: Tx, names: Iterable[str], holder: str) -> None:
+    tx.delete(tables.leases, ["name", "holder"], [(name, holder) for name in names])
 
 
 def release_all(tx: Tx, holder: str) -> None:

@@ -226,13 +226,13 @@ def test_a_reading_whose_lease_was_lost_is_given_up_before_anything_of_it_is_dec
     world.edit("crm", "p000001", name="Anna Lee")
     with engine.holder.holding(ingest.lease(source)):
         with engine.store.write() as tx:
-            leases.release(tx, ingest.lease(source), engine.holder.id)
+            leases.release(tx, [ingest.lease(source)], engine.holder.id)
             assert leases.take(tx, ingest.lease(source), "another")
         engine.holder.beat()
         with pytest.raises(Exception, match="another process has taken this over"):
             ingest.pull(engine, source)
     with engine.store.write() as tx:
-        leases.release(tx, ingest.lease(source), "another")
+        leases.release(tx, [ingest.lease(source)], "another")
         assert queues.inbox_size(tx) == 0
     world.sync()
     assert world.held("marketing", "name")[0] == "Anna Lee"

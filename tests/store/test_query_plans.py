@@ -365,7 +365,7 @@ def test_a_lease_a_turn_and_a_stop_are_found_by_their_names(world: Rig) -> None:
     with statements(world.engine.store) as found, world.engine.store.write() as tx:
         leases.take(tx, "write:crm:0", "me")
         leases.held(tx, ["write:crm:0", "read:crm:people"])
-        leases.release(tx, "write:crm:0", "me")
+        leases.release(tx, ["write:crm:0"], "me")
         turns.put(tx, [turn])
         turns.announce(tx, turn, 6)
         turns.begin(tx, turn, 6, 7)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
@@ -161,10 +162,13 @@ def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, 
         settle_answers(engine, answers, done)
         answers.clear()
 
-    def ended(calls: Sequence[Future[_T]]) -> list[_T]:
-        if answers and wait(calls, PATIENCE / 1_000_000).not_done:
+    def ended(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+        if len(calls) == 1 and not answers:  # whoever interrupts it does not wait for its end
+            return [calls[0]()]
+        asked = [pool.submit(one) for one in calls]
+        if answers and wait(asked, PATIENCE / 1_000_000).not_done:
             settled()
-        return [one.result() for one in calls]
+        return [one.result() for one in asked]
 
     with ThreadPoolExecutor(wide, thread_name_prefix="write") as pool:
         try:
@@ -176,8 +180,8 @@ def _write_all(engine: Engine, batches: Sequence[list[Claim]], done: Delivered, 
                     break
                 some = _alike(left)[:wide]
                 left = left[len(some) :]
-                (sure,) = ended([pool.submit(recheck, engine, _all(some))])
-                made = ended([pool.submit(send, engine, batch) for batch in _batches(sure)])
+                (sure,) = ended([partial(recheck, engine, _all(some))])
+                made = ended([partial(send, engine, batch) for batch in _batches(sure)])
                 for one in made:
                     done.add(one.done)
                     answers += one.answers

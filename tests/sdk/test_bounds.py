@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncbroker.sdk.bounds import too_deep
@@ -26,6 +26,7 @@ def depth(value: Any) -> int:
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
 
+@example({"": []}, 1)
 @given(values, st.integers(0, 6))
 def test_depth_is_that_of_the_decoded_value(value: Any, most: int) -> None:
     assert too_deep(json.dumps(value).encode(), most) == (depth(value) > most)

@@ -30,10 +30,9 @@ class Pushes(NamedTuple):
 
 def links(tx: Tx, key: Key, *, shared: bool) -> int:
     """How many live links an object has. `shared`: other entities read it too, and theirs are left out."""
-    mark = "?" if tx.sqlite else "%s"
-    sql = f"SELECT COUNT(*) FROM links WHERE status = 'live' AND system = {mark} AND object = {mark}"  # noqa: S608  # marks
+    sql = "SELECT COUNT(*) FROM links WHERE status = 'live' AND system = ? AND object = ?"
     if shared:
-        return int(tx.rows(f"{sql} AND entity = {mark}", key)[0][0])
+        return int(tx.rows(f"{sql} AND entity = ?", key)[0][0])
     return int(tx.rows(sql, key[:2])[0][0])
 
 
@@ -88,18 +87,15 @@ def drop_all(tx: Tx, run: int) -> int:
 
 def pushes(tx: Tx, run: int) -> list[Pushes]:
     """What a run has staged, by object, entity and operation."""
-    mark = "?" if tx.sqlite else "%s"
     sql = (
-        "SELECT o.system, o.object, l.entity, o.op, COUNT(*) FROM outbox o JOIN links l ON l.n = o.link "  # noqa: S608  # a mark
-        f"WHERE o.state = 'staged' AND o.run = {mark} GROUP BY o.system, o.object, l.entity, o.op ORDER BY 1, 2, 3, 4"
+        "SELECT o.system, o.object, l.entity, o.op, COUNT(*) FROM outbox o JOIN links l ON l.n = o.link "
+        "WHERE o.state = 'staged' AND o.run = ? GROUP BY o.system, o.object, l.entity, o.op ORDER BY 1, 2, 3, 4"
     )
     return [Pushes(*row) for row in tx.rows(sql, (run,))]
 
 
 def push_count(tx: Tx, run: int) -> int:
-    mark = "?" if tx.sqlite else "%s"
-    sql = f"SELECT COUNT(*) FROM outbox WHERE state = 'staged' AND run = {mark}"  # noqa: S608  # a mark
-    return int(tx.rows(sql, (run,))[0][0])
+    return int(tx.rows("SELECT COUNT(*) FROM outbox WHERE state = 'staged' AND run = ?", (run,))[0][0])
 
 
 def staged_pushes(tx: Tx, run: int, limit: int) -> Iterator[list[Row]]:
@@ -112,12 +108,8 @@ def staged_pushes(tx: Tx, run: int, limit: int) -> Iterator[list[Row]]:
 
 def staged_rows(tx: Tx, run: int, after: int, limit: int) -> list[Row]:
     """Staged writes of a run to links after a number, in their order."""
-    mark = "?" if tx.sqlite else "%s"
-    sql = (
-        "SELECT link FROM outbox WHERE state = 'staged' "  # noqa: S608  # marks
-        f"AND run = {mark} AND link > {mark} ORDER BY link LIMIT {int(limit)}"
-    )
-    numbers = [row[0] for row in tx.rows(sql, (run, after))]
+    sql = "SELECT link FROM outbox WHERE state = 'staged' AND run = ? AND link > ? ORDER BY link LIMIT ?"
+    numbers = [row[0] for row in tx.rows(sql, (run, after, limit))]
     found = queues.outbox_rows(tx, numbers)
     return [found[n] for n in numbers]
 

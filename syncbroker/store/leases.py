@@ -32,10 +32,9 @@ def _now(tx: Tx) -> str:
 
 def take(tx: Tx, name: str, holder: str, term: Micros = TERM) -> bool:
     """Whether the lease is the holder's now: it was free, over, or the holder's already."""
-    mark = "?" if tx.sqlite else "%s"
     now = _now(tx)
     sql = (
-        f"INSERT INTO leases (name, holder, until) VALUES ({mark}, {mark}, {now} + {mark}) "  # noqa: S608  # no values
+        f"INSERT INTO leases (name, holder, until) VALUES (?, ?, {now} + ?) "  # noqa: S608  # no values
         "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until "
         f"WHERE leases.until <= {now} OR leases.holder = excluded.holder RETURNING name"
     )

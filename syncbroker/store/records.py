@@ -122,9 +122,8 @@ def in_blocks(tx: Tx, entity: str, keys: Sequence[Key], limit: int) -> dict[Key,
     """Record ids per key, in their order, at most `limit` each. For the few keys of one observation."""
     if not keys:
         return {}
-    mark = "?" if tx.sqlite else "%s"
     one = (
-        f"SELECT * FROM (SELECT key, record_id FROM match_keys WHERE entity = {mark} AND key = {mark} "  # noqa: S608  # marks
+        "SELECT * FROM (SELECT key, record_id FROM match_keys WHERE entity = ? AND key = ? "  # noqa: S608  # a number
         f"ORDER BY record_id LIMIT {int(limit)}) AS k"
     )
     arguments = tuple(part for key in keys for part in (entity, key))

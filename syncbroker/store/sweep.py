@@ -48,12 +48,12 @@ def _between(
     tx: Tx, system: str, object_: str, first: str, last: str
 ) -> tuple[list[str], list[bytes], list[int]]:
     """Ids, fingerprints and link numbers of a range, in one row of the database: a row each costs thrice as much."""
-    array, join, mark = (
-        ("json_group_array({})", "CAST(group_concat(fingerprint, '') AS BLOB)", "?")
+    array, join = (
+        ("json_group_array({})", "CAST(group_concat(fingerprint, '') AS BLOB)")
         if tx.sqlite
-        else ("json_agg({})::text", "string_agg(fingerprint, ''::bytea)", "%s")
+        else ("json_agg({})::text", "string_agg(fingerprint, ''::bytea)")
     )
-    where = f"FROM fingerprints WHERE system = {mark} AND object = {mark} AND external_id BETWEEN {mark} AND {mark}"
+    where = "FROM fingerprints WHERE system = ? AND object = ? AND external_id BETWEEN ? AND ?"
     arguments = (system, object_, first, last)
     gathered = f"SELECT {array.format('external_id')}, {join}, {array.format('n')} {where}"
     ((ids, joined, numbers),) = tx.rows(gathered, arguments)
@@ -103,9 +103,8 @@ def unseen(tx: Tx, system: str, object_: str, run: int, seen: bytearray, limit: 
     """
     if _all_met(tx, system, object_, seen):
         return []
-    mark = "?" if tx.sqlite else "%s"
     sql = (
-        f"SELECT n FROM links WHERE status = {mark} AND system = {mark} AND object = {mark} AND n > {mark} "  # noqa: S608  # marks
+        "SELECT n FROM links WHERE status = ? AND system = ? AND object = ? AND n > ? "  # noqa: S608  # a number
         f"ORDER BY n LIMIT {NUMBERS}"
     )
     found: dict[str, None] = {}
@@ -128,10 +127,8 @@ def _all_met(tx: Tx, system: str, object_: str, seen: bytearray) -> bool:
     A number that was met is that of a live link, so nobody is missing then. It says no where one external id has
     several links, of which its fingerprint names one.
     """
-    mark = "?" if tx.sqlite else "%s"
     ((count, total),) = tx.rows(
-        "SELECT COUNT(*), SUM(n) FROM links WHERE status IN ('live', 'queued') "  # noqa: S608  # marks
-        f"AND system = {mark} AND object = {mark}",
+        "SELECT COUNT(*), SUM(n) FROM links WHERE status IN ('live', 'queued') AND system = ? AND object = ?",
         (system, object_),
     )
     return seen.count(1, 1) == count and sum(compress(range(len(seen)), seen)) == (total or 0)

@@ -1,6 +1,7 @@
 """The window of a rate budget in Redis, where several processes count their calls into one.
 
-Time is Redis's own, so that clocks of hosts may differ. When Redis is away each process counts for itself, with
+Time is Redis's own, so that clocks of hosts may differ, and is read where the call is counted: with a time from a
+step before, two at once do not see each other. When Redis is away each process counts for itself, with
 its share of the calls: as many processes as were seen last share them evenly. When it comes back it begins
 with an empty window.
 """
@@ -13,11 +14,10 @@ from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import structlog
-from pyrate_limiter import Rate, RateItem
 
 if TYPE_CHECKING:
-    from pyrate_limiter import RedisBucket
     from redis import Redis
+    from redis.commands.core import Script
 
 TIMEOUT = 1.0
 """Seconds that one call to Redis may take."""
@@ -27,6 +27,21 @@ AWAY = 5.0
 
 SEEN = 60
 """Seconds for which a process that calls counts as one that shares."""
+
+_TAKE = """
+local window, calls, interval, call = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', window, '-inf', now - interval)
+redis.call('ZREMRANGEBYSCORE', window, now + interval, '+inf')  -- the clock was set back
+if redis.call('ZCARD', window) < calls then
+    redis.call('ZADD', window, now, call)
+    redis.call('PEXPIRE', window, interval)
+    return 0
+end
+return redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')[2] + interval - now
+"""
+"""Milliseconds until a place may be free; 0 when one was taken."""
 
 _log = structlog.get_logger()
 
@@ -47,11 +62,11 @@ class SharedWindow:
 
     def __init__(self, client: Redis, system: str, calls: int, seconds: float) -> None:
         self._client, self._system = client, system
-        self._rates = [Rate(calls, max(1, round(seconds * 1000)))]
+        self._calls, self._interval = calls, max(1, round(seconds * 1000))
         self._key = f"syncbroker:budget:{system}:{calls}:{seconds:g}"
+        self._script: Script = client.register_script(_TAKE)
         self._id = uuid4().hex
         self._lock = threading.Lock()
-        self._bucket: RedisBucket | None = None
         self._away_until = 0.0
         self._told = False
         self._noted = 0.0
@@ -72,7 +87,6 @@ class SharedWindow:
             try:
                 wait = self._take()
             except (RedisError, OSError) as error:
-                self._bucket = None  # its script may be gone, too
                 self._away_until = time.monotonic() + AWAY
                 if not self._told:
                     self._told = True
@@ -84,30 +98,22 @@ class SharedWindow:
             return wait
 
     def _take(self) -> float:
-        from pyrate_limiter import RedisBucket  # noqa: PLC0415  # only where it is used
+        call = uuid4().hex
+        wait = cast("int", self._script(keys=[self._key], args=[self._calls, self._interval, call]))
+        if not wait:
+            self._note()
+        return wait / 1000
 
-        seconds, micros = self._client.time()
-        now = seconds * 1000 + micros // 1000
-        if self._bucket is None:
-            self._bucket = cast("RedisBucket", RedisBucket.init(self._rates, self._client, self._key))
-        bucket, call = self._bucket, RateItem("call", now)
-        bucket.leak(now)
-        if bucket.put(call):
-            self._note(seconds)
-            return 0.0
-        wait = bucket.waiting(call)
-        return max(1, wait if isinstance(wait, int) else 0) / 1000
-
-    def _note(self, now: int) -> None:
+    def _note(self) -> None:
         """Be counted among those that share, and count them."""
         if time.monotonic() < self._noted:
             return
         self._noted = time.monotonic() + SEEN / 6
         members = f"syncbroker:sharing:{self._system}"
+        now = self._client.time()[0]
         with self._client.pipeline() as pipe:
             pipe.zadd(members, {self._id: now})
             pipe.zremrangebyscore(members, 0, now - SEEN)
             pipe.zcard(members)
             pipe.expire(members, SEEN * 2)
-            pipe.pexpire(self._key, self._rates[0].interval * 2 + 1000)
             self._sharing = max(1, int(pipe.execute()[2]))

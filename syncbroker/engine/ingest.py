@@ -22,7 +22,7 @@ from syncbroker.engine import Engine, Source, held, intake, silent, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
 from syncbroker.errors import BadDelivery, Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
 from syncbroker.sdk.connector import Delivery, Page
-from syncbroker.store import queues, runs, stops, tables
+from syncbroker.store import queues, records, runs, stops, tables
 from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import Sighting, Stored, Waiting
@@ -369,16 +369,15 @@ def _known(tx: Tx, source: Source, marks: Mapping[str, bytes]) -> set[str]:
     being written, may be about to make them other ones."""
     where = source.system, source.object
     stored = sweeping.probe(tx, *where, list(marks), ascending=False)
-    same = {
-        id_: n
-        for (id_, mark), n in zip(stored.marks.items(), stored.numbers, strict=True)
-        if mark in (marks[id_], marks[id_] + sweeping.DROPPED)
-    }
+    same = sorted(
+        id_ for id_, mark in stored.marks.items() if mark in (marks[id_], marks[id_] + sweeping.DROPPED)
+    )
     if not same or holding(tx, source):
         return set()
-    waiting = queues.unjudged(tx, *where, sorted(same), FAR)
-    writing = queues.outbox_rows(tx, sorted(same.values()))
-    return {id_ for id_, n in same.items() if id_ not in waiting and n not in writing}
+    waiting = queues.unjudged(tx, *where, same, FAR)
+    links = {id_: [n for n, *_ in found] for id_, found in records.by_external_id(tx, *where, same).items()}
+    writing = queues.outbox_rows(tx, [n for found in links.values() for n in found])
+    return {id_ for id_ in same if id_ not in waiting and writing.keys().isdisjoint(links.get(id_, ()))}
 
 
 def _traced(found: Sequence[Sighting], told: Sequence[tuple[Stored, Sequence[Event]]]) -> list[Sighting]:

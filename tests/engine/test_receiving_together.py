@@ -16,7 +16,7 @@ from syncbroker.sdk.connector import Delivery
 from syncbroker.store import queues
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
-from tests.support.rig import Rig
+from tests.support.rig import Rig, entity_text
 from tests.support.writing import write
 
 FIELDS = """\
@@ -146,6 +146,29 @@ def test_what_is_read_while_it_is_being_written_is_judged_after_the_write(here: 
     write(here.engine, claims)
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("crm", "name")[0] == "New 1"
+
+
+@pytest.mark.parametrize(("field", "new"), [("name", "New 1"), ("city", "Oslo")])
+def test_what_is_being_written_for_any_entity_of_the_record_is_judged_after_the_write(
+    world: Worlds, field: str, new: str
+) -> None:
+    fields = """\
+  email:
+    type: email
+    systems: {crm: {field: email, direction: pull}, mkt: {field: email, direction: pull}}
+  city: {type: text, policy: latest, authority: [crm, mkt], systems: {crm: city, mkt: city}}"""
+    lead = entity_text(fields, ["crm", "mkt"]).replace("entity: person", "entity: lead")
+    people = [{**one, "city": "Riga"} for one in PEOPLE]
+    here = world(FIELDS, {"crm": people, "mkt": people}, more={"lead.yaml": lead})
+    here.sync()
+    here.edit("mkt", "p000001", **{field: new})
+    cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
+    (claim,) = deliver.claim(here.engine, "crm", here.engine.now())
+    # one of the two links bears the fingerprint: the write of the other counts as well
+    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 1
+    write(here.engine, [claim])
+    cycle.settle(here.engine, cycle.Summary())
+    assert here.held("crm", field)[0] == new
 
 
 @pytest.mark.parametrize(("shown", "times"), [("Name 0", 0), ("Old 0", 1)])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL
 
@@ -20,6 +21,11 @@ from tests.support.network import block_outside
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("syncbroker", settings.get_profile("search"), derandomize=True)
 settings.load_profile("syncbroker")
+
+# a traceback with every local value in colours takes longer than most tests
+structlog.configure(
+    processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+)
 
 _KEPT = ("SYNCBROKER_VENDOR_SPECS", "SYNCBROKER_TEST_", "SYNCBROKER_REQUIRE_")
 

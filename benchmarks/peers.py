@@ -41,7 +41,13 @@ def connect(url: str) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-8192", "temp_store=MEMORY"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "cache_size=-8192",
+        "temp_store=MEMORY",
+        "wal_autocheckpoint=16000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -5,6 +5,7 @@ Setting up (imports, opening the store, reading the mapping, creating tables) is
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 import time
@@ -22,6 +23,7 @@ MODULES = {"broker": "broker", "core": "peers", "orm": "peers", "floor": "peers"
 def measure(job: Job) -> Measured:
     run = import_module(f"benchmarks.{MODULES.get(job.who, 'errands')}").prepare(job)
     server = import_module("benchmarks.server").Server(job.url)
+    gc.freeze()  # as the broker's commands do; here for everybody
     base, before = _resident(), server.seconds()
     wall, cpu = time.perf_counter(), time.process_time()
     done, changed, counts = run()

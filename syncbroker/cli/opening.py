@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,8 @@ def opened(
         try:
             if works:
                 store.claim_process()
+            gc.freeze()  # what is there by now stays: looking through it again and again stops everything for 0.1 s
             yield engine
         finally:
+            gc.unfreeze()
             engine.close()

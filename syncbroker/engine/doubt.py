@@ -90,7 +90,7 @@ def _reclaim(engine: Engine, tx: Tx, rows: Sequence[Row]) -> list[Claim]:
         ):
             queues.drop_outbox(tx, [row.link])
             if state is not None:
-                records.save_links(tx, [], [(replace(state, open=False), entity, record_id)])
+                records.save_states(tx, [replace(state, open=False)])
             runs.count(tx, {("withdrawn", row.system, row.object): 1})
             continue
         reader = plan.readers[row.system]

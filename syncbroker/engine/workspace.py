@@ -511,18 +511,31 @@ class Workspace:
     def _write_links(self) -> None:
         new: list[tuple[LinkState, str, str | None]] = []
         changed: list[tuple[LinkState, str, str | None]] = []
+        states: list[LinkState] = []
         for n in sorted(self._dirty - self._dropped):
             if n in self.queued:
                 state, entity = self.queued[n]
                 row: tuple[LinkState, str, str | None] = (state, entity, None)
             else:
                 row = (self.link(n), self.records[self.home[n]].entity, self.home[n])
-            (changed if n in self.stored else new).append(row)
+            if n not in self.stored:
+                new.append(row)
+            elif self._stays(row[0]):
+                states.append(row[0])
+            else:
+                changed.append(row)
         records.drop_links(self.tx, sorted(self._dropped & self.stored))
         records.save_links(self.tx, new, changed)
+        records.save_states(self.tx, states)
         moved = [self.link(n) for n in sorted(self._moved - self._dropped)]
         ids = [(one.system, one.object, one.external_id) for one in moved if one.external_id is not None]
         shards.put_apart_by_id(self.tx, ids)
+
+    def _stays(self, link: LinkState) -> bool:
+        """Whether it is of the record, of the status and under the external id that it was."""
+        before = self._before.get(self.home.get(link.n, ""))
+        was = before.by_number.get(link.n) if before is not None else None
+        return was is not None and (was.status, was.external_id) == (link.status, link.external_id)
 
     def _write_keys(self) -> None:
         added = {(entity, key, id_) for (entity, key), ids in self.local_keys.items() for id_ in ids}

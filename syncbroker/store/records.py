@@ -194,6 +194,12 @@ def save_links(
     )
 
 
+def save_states(tx: Tx, links: Iterable[LinkState]) -> None:
+    """What links hold that are where they were: what is looked for by an index stays as it is."""
+    rows = [(s.order, _encode(s).decode(), s.n) for s in links]
+    tx.update(tables.links, ["n"], ["ord", "state"], rows)
+
+
 def _row(state: LinkState, entity: str, record_id: str | None) -> tuple[object, ...]:
     return (
         state.n,

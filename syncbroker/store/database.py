@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from syncbroker.errors import BadSetting, Busy, Retry, StoreUnusable
-from syncbroker.store import tables
+from syncbroker.store import bulk, tables
 
 BUSY_MS = 10_000
 
@@ -41,7 +41,6 @@ class Tx:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.sqlite = connection.dialect.name == "sqlite"
-        self._mark = "?" if self.sqlite else "%s"
         self.after: list[Callable[[], None]] = []  # done once all of it is committed, never after an error
 
     def run(self, statement: Any, parameters: Any = None) -> Any:
@@ -63,7 +62,7 @@ class Tx:
             arguments: tuple[Any, ...] = (orjson.dumps(list(values)).decode(), *fixed.values())
         else:
             where = "".join(f" AND t.{name} = %s" for name in fixed)
-            sql = f"SELECT {picked} FROM {table.name} t WHERE t.{key} = ANY(%s){where}"  # noqa: S608  # as above
+            sql = f"SELECT {picked} FROM {table.name} t WHERE t.{key} = ANY(%b){where}"  # noqa: S608  # as above
             arguments = (list(values), *fixed.values())
         return self.rows(sql, arguments)
 
@@ -84,33 +83,19 @@ class Tx:
         columns: Sequence[str],
         rows: Sequence[tuple[Any, ...]],
         *,
-        conflict: Literal["error", "ignore", "replace"] = "error",
+        conflict: bulk.Conflict = "error",
     ) -> None:
-        if not rows:
-            return
-        keys = [column.name for column in table.primary_key.columns]
-        marks = ", ".join([self._mark] * len(columns))
-        sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # as above
-        if conflict == "ignore":
-            sql += " ON CONFLICT DO NOTHING"
-        elif conflict == "replace":
-            changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
-            sql += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
-        self._many(sql, rows)
+        """`replace`: what another row has under the same primary key; of two of these rows the later one stays."""
+        bulk.insert(self.connection, table, columns, rows, conflict)
 
     def update(
         self, table: Table, keys: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Rows are (*columns, *keys)."""
-        if rows:
-            sets = ", ".join(f"{name} = {self._mark}" for name in columns)
-            where = " AND ".join(f"{name} = {self._mark}" for name in keys)
-            self._many(f"UPDATE {table.name} SET {sets} WHERE {where}", rows)  # noqa: S608  # as above
+        bulk.update(self.connection, table, keys, columns, rows)
 
     def delete(self, table: Table, keys: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        if rows:
-            where = " AND ".join(f"{name} = {self._mark}" for name in keys)
-            self._many(f"DELETE FROM {table.name} WHERE {where}", rows)  # noqa: S608  # as above
+        bulk.delete(self.connection, table, keys, rows)
 
     def numbers(self, name: str, count: int) -> Sequence[int]:
         """`count` numbers of a sequence that were never given before, rising.
@@ -126,7 +111,7 @@ class Tx:
             )
             return [int(row[0]) for row in rows]
         sql = (
-            f"INSERT INTO sequences (name, last) VALUES ({self._mark}, {self._mark}) ON CONFLICT (name) "  # noqa: S608  # as above
+            "INSERT INTO sequences (name, last) VALUES (?, ?) ON CONFLICT (name) "
             "DO UPDATE SET last = sequences.last + excluded.last RETURNING last"
         )
         last = int(self.connection.exec_driver_sql(sql, (name, count)).scalar_one())
@@ -151,9 +136,6 @@ class Tx:
         if self.sqlite:
             return True
         return bool(self.rows("SELECT pg_try_advisory_xact_lock(hashtext(%s))", (name,))[0][0])
-
-    def _many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        self.connection.exec_driver_sql(sql, list(rows))
 
 
 @cache

@@ -74,7 +74,7 @@ def lock(tx: Tx, ids: Iterable[str]) -> None:
     """Hold these records until the transaction ends (PostgreSQL; SQLite has one writer)."""
     if not tx.sqlite:
         tx.connection.exec_driver_sql(
-            "SELECT id FROM records WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(set(ids)),)
+            "SELECT id FROM records WHERE id = ANY(%b) ORDER BY id FOR UPDATE", (sorted(set(ids)),)
         )
 
 
@@ -83,7 +83,7 @@ def lock_free(tx: Tx, ids: Iterable[str]) -> set[str]:
     wanted = sorted(set(ids))
     if tx.sqlite:
         return set(wanted)
-    rows = tx.rows("SELECT id FROM records WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED", (wanted,))
+    rows = tx.rows("SELECT id FROM records WHERE id = ANY(%b) ORDER BY id FOR UPDATE SKIP LOCKED", (wanted,))
     return {row[0] for row in rows}
 
 

@@ -169,6 +169,28 @@ def test_rows_are_changed_and_deleted_by_their_keys(store: Store) -> None:
         assert [(r.external_id, r.n) for r in tx.run(tables.fingerprints.select())] == [("b", 9)]
 
 
+def test_of_rows_with_one_key_the_last_stays(store: Store) -> None:
+    put(store, "a", "b")
+    keys = ["system", "object", "external_id"]
+    with store.write() as tx:
+        tx.update(tables.fingerprints, keys, ["n"], [(n, "crm", "people", "a") for n in (7, 8, 9)])
+        rows = [("crm", "people", "b", b"\x00\xff", n) for n in (5, 6)]
+        tx.insert(tables.fingerprints, FP, rows, conflict="replace")
+    with store.read() as tx:
+        found = tx.lookup(tables.fingerprints, ["external_id", "fingerprint", "n"], "system", ["crm"])
+    assert sorted((id_, bytes(mark), n) for id_, mark, n in found) == [("a", b"x", 9), ("b", b"\x00\xff", 6)]
+
+
+def test_any_text_number_bytes_or_nothing_is_stored_as_it_is(store: Store) -> None:
+    columns = ["id", "system", "dedupe", "received", "request", "attempts", "state", "body", "error"]
+    texts = ['"quoted" \\ {curly}', "\x01\x1f\x7f\u2028", "🦊 ünïcödé", "", "null"]
+    rows = [(2**62 + n, text, text, -n, text, n, text, text.encode(), None) for n, text in enumerate(texts)]
+    with store.write() as tx:
+        tx.insert(tables.deliveries, columns, rows)
+        found = tx.lookup(tables.deliveries, columns, "attempts", range(len(rows)))
+    assert sorted((*row[:7], bytes(row[7]), row[8]) for row in found) == sorted(rows)
+
+
 def test_nothing_to_write_is_nothing_asked(store: Store) -> None:
     with store.write() as tx:
         tx.insert(tables.fingerprints, FP, [])

@@ -2,7 +2,7 @@
 
     python -m benchmarks.load_and_sweep                                   # 100,000 contacts in three systems, SQLite
     python -m benchmarks.load_and_sweep --store both --rounds 5 --json
-    python -m benchmarks.load_and_sweep --store postgresql --others ../benchvenv/bin/python  # dlt, reladiff
+    python -m benchmarks.load_and_sweep --store both --others ../benchvenv/bin/python    # with dlt, reladiff
     python -m benchmarks.load_and_sweep --records 2000 --rounds 1         # quick: does it run?
 
 Rounds are interleaved: in each, every contestant does the same work on the same files, in an order that turns. What
@@ -45,7 +45,8 @@ DIFFS = ("hashdiff", "joindiff")
 class Bench:
     """One store's contestants, each with a database of its own. `results`: (contestant, phase) -> one per round.
 
-    `others`: the Python of the environment in which dlt and reladiff are, "" where they are left out.
+    `others`: the Python of the environment in which dlt and reladiff are, "" where they are left out. `diffs`: whether
+    reladiff can read this store; it knows no SQLite.
     """
 
     records: int
@@ -53,6 +54,7 @@ class Bench:
     fresh: Callable[[], str]
     say: Callable[[str], None]
     others: str = ""
+    diffs: bool = False
     urls: dict[str, str] = field(default_factory=dict)
     _dlt_state: str = ""
     results: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
@@ -77,12 +79,12 @@ class Bench:
 
     def compare_tables(self) -> None:
         """What changed, as reladiff finds it."""
-        if self.others:
+        if self.diffs:
             for who in DIFFS:
                 self.run(who, "diff")
 
     def keep_tables(self) -> None:
-        if self.others:
+        if self.diffs:
             child(Job(who="keep", what="", folder="", url=self.urls["core"]))
 
     def refill_floor(self) -> None:
@@ -108,7 +110,7 @@ class Bench:
         url = self.urls["dlt" if who == "dlt" else "core"]
         job = {
             "who": who,
-            "url": plain(url),
+            "url": plain(url) if url.startswith("postgresql") else url,
             "files": {system: str(path) for system, path in world.files(self.folder).items()},
             "state": self._dlt_state,
             "done": 3 * self.records,
@@ -205,10 +207,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="sb-bench-", dir=options.folder) as name:
             folder = Path(name)
             with databases(kind, folder) as fresh:
-                others = options.others if kind == "postgresql" else ""
-                if not others:
-                    say("  dlt and reladiff are left out: they need --others and PostgreSQL")
-                bench = Bench(options.records, folder, fresh, say, others)
+                others = options.others
+                diffs = bool(others) and kind == "postgresql"
+                if not diffs:
+                    say(f"  {'reladiff is' if others else 'dlt and reladiff are'} left out")
+                bench = Bench(options.records, folder, fresh, say, others, diffs)
                 compare(bench, options.rounds, options.loads)
             results[kind] = report.summary(bench.results, options.records, small_of(options.records))
     whole = {

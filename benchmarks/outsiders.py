@@ -1,4 +1,4 @@
-"""Other people's tools, run as they are meant to be: dlt's merge into PostgreSQL, and reladiff's two ways of comparing.
+"""Other people's tools, run as they are meant to be: dlt's merge, and reladiff's two ways of comparing.
 
 This file runs in an environment of its own (`benchmarks/requirements.txt`), so it needs nothing of the project:
 
@@ -28,7 +28,7 @@ Work = Callable[[], tuple[int, int]]
 
 
 def dlt_merge(job: Job) -> Work:
-    """One table per system, write disposition `merge` by id, CSV as the loader's file format."""
+    """One table per system, write disposition `merge` by id; CSV as the loader's file format where it takes that."""
     os.environ.update(
         RUNTIME__DLTHUB_TELEMETRY="false",
         RUNTIME__LOG_LEVEL="ERROR",
@@ -38,10 +38,13 @@ def dlt_merge(job: Job) -> Work:
     import dlt  # type: ignore[import-not-found]  # noqa: PLC0415  # not of the project's environment
     from orjson import loads  # noqa: PLC0415  # as above
 
+    lite = job["url"].startswith("sqlite")
     pipeline = dlt.pipeline(
         "bench",
         pipelines_dir=job["state"],
-        destination=dlt.destinations.postgres(_credentials(job["url"])),
+        destination=dlt.destinations.sqlalchemy(job["url"], create_primary_keys=True)
+        if lite
+        else dlt.destinations.postgres(_credentials(job["url"])),
         dataset_name="people",
         dev_mode=False,
     )
@@ -61,7 +64,7 @@ def dlt_merge(job: Job) -> Work:
             )
             for system, path in job["files"].items()
         ]
-        pipeline.run(sources, loader_file_format="csv")
+        pipeline.run(sources, loader_file_format="typed-jsonl" if lite else "csv")
         with pipeline.sql_client() as client:
             counted = [client.execute_sql(f"SELECT COUNT(*) FROM {system}")[0][0] for system in job["files"]]
         return sum(counted), 0

@@ -21,7 +21,7 @@ NAMES = {
     "core": "Core bulk upsert",
     "orm": "ORM, row by row",
     "floor": "bare floor",
-    "dlt": "dlt, merge, csv",
+    "dlt": "dlt, merge",
     "hashdiff": "reladiff, hash diff",
     "joindiff": "reladiff, join diff",
 }

@@ -10,6 +10,7 @@ still runs uses it. The store keeps the answer, because an older release has nev
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -37,7 +38,9 @@ def config() -> Config:
     return found
 
 
+@cache
 def head() -> str:
+    """The newest version that this release knows; it does not change while the process runs."""
     return str(ScriptDirectory.from_config(config()).get_current_head())
 
 

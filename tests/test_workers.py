@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from syncbroker.engine import cycle
 from syncbroker.engine import deliver as delivering
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import queues, runs, stops, turns
+from syncbroker.store import deliveries, runs, stops, turns
 from syncbroker.workers import Workers
 from tests.support.deliveries import arrive
 from tests.support.rig import Rig
@@ -208,7 +208,7 @@ def test_beginning_goes_on_when_the_system_of_a_waiting_delivery_is_down(world: 
         workers.stop()
     assert {line["system"] for line in said if line["event"] == "put off"} == {"marketing"}
     with world.engine.store.read() as tx:
-        assert queues.new_deliveries(tx, 10) == [(number, "marketing")]
+        assert deliveries.new(tx, 10) == [(number, "marketing")]
 
 
 def test_stopping_before_starting_is_no_fault(world: Rig) -> None:
@@ -216,7 +216,7 @@ def test_stopping_before_starting_is_no_fault(world: Rig) -> None:
 
 
 def test_deliveries_of_a_paused_system_do_not_hide_those_of_others(world: Rig) -> None:
-    request = queues.Request(method="POST", url="http://broker.example")
+    request = deliveries.Request(method="POST", url="http://broker.example")
     with world.engine.store.write() as tx:
         for n in range(5):
             arrive(tx, "marketing", f"digest {n}", world.clock(), request, b"[]")

@@ -23,7 +23,7 @@ from syncbroker.engine.history import Step, step
 from syncbroker.errors import SyncbrokerError, Unavailable
 from syncbroker.sdk.paths import get_path
 from syncbroker.sdk.simulator import LogEntry
-from syncbroker.store import decisions, queues, records, tables
+from syncbroker.store import decisions, deliveries, queues, records, tables
 from syncbroker.store.decisions import Review
 
 PATIENCE = 45.0
@@ -281,7 +281,7 @@ class Scene:
         """What the store knows to be done or under way. What waits for a person or another record is none."""
         with self.stage.engine().store.read() as tx:
             left = {
-                "deliveries": len(queues.new_deliveries(tx, 100)),
+                "deliveries": len(deliveries.new(tx, 100)),
                 "observations": queues.inbox_size(tx),
                 **{
                     f"{state} writes to {system}": count

@@ -14,7 +14,7 @@ puts edits before their rules, `fights` counts those that never end, `ledger` no
 ends and re-points links. `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards
 what comes in, `staging` what goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a
 person lets it go. `answer` is decide for a person, `purge` erases for one, `retry` makes due again what was given up;
-`receive` takes stored deliveries in turn, `silent` notices webhooks that are not heard any more. `holder` is this
+`receive` is ingest for stored deliveries, `silent` notices webhooks that are not heard any more. `holder` is this
 process as others see it, `breaker` leaves a system alone whose calls fail; `find`, `explain`, `status`, `health` and
 `drift_report` only look.
 """

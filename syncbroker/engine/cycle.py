@@ -27,7 +27,7 @@ from syncbroker.engine import sweep as sweeping
 from syncbroker.engine.deliver import Delivered
 from syncbroker.engine.ingest import Read
 from syncbroker.errors import Retry, StoreUnusable, SyncbrokerError
-from syncbroker.store import guards, queues, records, runs, stops, waits
+from syncbroker.store import deliveries, guards, queues, records, runs, stops, waits
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import LIVE, Waiting
 from syncbroker.store.runs import Run
@@ -317,11 +317,9 @@ def due(engine: Engine) -> Due:
         told = [
             name
             for name in engine.mapping.systems
-            if name not in stopped
-            and breaker.reads(name) not in left
-            and queues.due_deliveries(tx, name, now, 1)
+            if name not in stopped and breaker.reads(name) not in left and deliveries.due(tx, name, now, 1)
         ]
-        gone = [name for name in queues.systems_with_deliveries(tx) if name not in engine.mapping.systems]
+        gone = [name for name in deliveries.systems(tx) if name not in engine.mapping.systems]
         waiting = _to_decide(tx, now)
         unfinished = [run for run in ingest.abandoned(tx) if run.system not in stopped]
     return Due([*told, *gone], waiting, owed(engine), _left_behind(engine, unfinished))
@@ -435,7 +433,7 @@ def _take_up(engine: Engine, summary: Summary, source: Source | None = None) -> 
 def receive_all(engine: Engine, limit: int = 1000) -> int:
     """Every stored delivery that nobody has dealt with. Those of a system that cannot be reached stay as they are."""
     with engine.store.read() as tx:
-        waiting = queues.new_deliveries(tx, limit, list(stops.stopped(tx)), engine.now())
+        waiting = deliveries.new(tx, limit, list(stops.stopped(tx)), engine.now())
     staged, failed = 0, set[str]()
     for number, system in waiting:
         if system not in failed:

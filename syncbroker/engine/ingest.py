@@ -1,32 +1,30 @@
 """What vendors say -> observations in the inbox. Nothing is judged here; unchanged records are left out by fingerprint.
 
 `pull` reads what changed since the last cursor (or everything, the first time or when the reading rules changed).
-`receive` turns a stored webhook delivery into reads by id: payloads are hints. `reread` asks again for what could not
-be judged. A pulled run stays staged until it is released; only then may it be decided.
+`read_now` reads by id, for webhooks (see `receive`) and for what could not be judged (`reread`). A pulled run stays
+staged until it is released; only then may it be decided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec.structs import replace
 
-from syncbroker.core.types import Event, Item, Micros
+from syncbroker.core.types import Item, Micros
 from syncbroker.engine import Engine, Source, held, intake, silent, staging
 from syncbroker.engine.fingerprints import fingerprints, mapped
-from syncbroker.errors import BadDelivery, Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
-from syncbroker.sdk.connector import Delivery, Page
-from syncbroker.store import queues, records, runs, stops, tables
+from syncbroker.errors import Refused, Retry, StoreUnusable, SyncbrokerError, Unavailable
+from syncbroker.sdk.connector import Page
+from syncbroker.store import queues, runs, stops, tables
 from syncbroker.store import sweep as sweeping
 from syncbroker.store.database import Tx
-from syncbroker.store.queues import Sighting, Stored, Waiting
-from syncbroker.store.records import FAR
+from syncbroker.store.queues import Sighting, Waiting
 from syncbroker.store.runs import Cursor, Held, Run
 
 Progress = Callable[[int], None]
@@ -294,147 +292,7 @@ def _move_cursor(engine: Engine, tx: Tx, result: Read, kinds: dict[str, int]) ->
         runs.want_derived(tx, [plan.entity.name for plan in creating])
 
 
-# ------------------------------------------------------------------------------------------------ webhooks
-
-
-def receive(engine: Engine, *numbers: int) -> int:
-    """Stored deliveries of one system -> reads by id -> staged observations; how many. A repeated call finds nothing
-    to do.
-
-    Several at once cost one transaction, and one read for each record, however many of them name it. Where a delivery
-    says that an external id changed or that records became one, each has its turn alone: there the order counts.
-    """
-    with engine.store.read() as tx:
-        found = queues.waiting_deliveries(tx, numbers)
-    told = [(one, events) for one in found if (events := _events(engine, one)) is not None]
-    every = [event for _, events in told for event in events]
-    if len(told) > 1 and any(event.kind in ("rekeyed", "merged") for event in every):
-        return sum(receive(engine, one.id) for one, _ in told)
-    if not told:
-        return 0
-    system = told[0][0].system
-    staged: list[tuple[Source, list[Sighting]]] = []
-    for object_ in dict.fromkeys(event.object for event in every):
-        source = engine.sources.get((system, object_))
-        if source is not None:
-            seen = _of_events(engine, source, [e for e in every if e.object == object_])
-            staged.append((source, _traced(seen, told)))
-    with engine.store.write() as tx:
-        still = queues.still_waiting(tx, [one.id for one, _ in told])
-        mine = [(one, events) for one, events in told if one.id in still]
-        if not mine:  # another worker was quicker
-            return 0
-        staged = [(source, _news(tx, source, sightings)) for source, sightings in staged]
-        for source, sightings in staged:
-            intake.admit(engine, tx, source, sightings)
-        strange = [e for _, events in mine for e in events if (system, e.object) not in engine.sources]
-        known = engine.connectors[system].objects
-        unmapped = sum(event.object in known for event in strange)
-        runs.count(tx, {("unmapped_event", system, ""): unmapped})
-        runs.count(tx, {("unknown_event", system, ""): len(strange) - unmapped})
-        queues.close_deliveries(tx, [one.id for one, _ in mine])
-    for one, events in mine:
-        engine.tell("received", system=system, delivery=one.id, count=len(events), trace=one.trace)
-    return sum(len(sightings) for _, sightings in staged)
-
-
-def _surprising(engine: Engine, source: Source, events: Sequence[Event]) -> list[Event]:
-    """Without those about records of which every body shows what is known: echoes of what the broker wrote, mostly.
-    A body that shows anything else is a hint, and the record is read."""
-    shown: dict[str, list[bytes]] = {}
-    for e in events:
-        plain = e.item is not None and e.kind in ("created", "changed") and e.new_id is None
-        shown.setdefault(e.id, []).append(fingerprints(source, [e.item])[0] if plain and e.item else b"")
-    marks = {id_: found[0] for id_, found in shown.items() if len(set(found)) == 1 and found[0]}
-    if not marks:
-        return list(events)
-    with engine.store.read() as tx:
-        known = _known(tx, source, marks)
-    return [e for e in events if e.id not in known]
-
-
-def _news(tx: Tx, source: Source, found: Sequence[Sighting]) -> list[Sighting]:
-    """Without readings that show what is known."""
-    marks = {
-        one.id: bytes.fromhex(one.fingerprint)
-        for one in found
-        if one.read and one.fingerprint and not one.aliases and not one.renamed_from
-    }
-    known = _known(tx, source, marks)
-    return [one for one in found if one.id not in known]
-
-
-def _known(tx: Tx, source: Source, marks: Mapping[str, bytes]) -> set[str]:
-    """External ids that have these fingerprints, and about which nothing is under way: what waits to be decided, or is
-    being written, may be about to make them other ones."""
-    where = source.system, source.object
-    stored = sweeping.probe(tx, *where, list(marks), ascending=False)
-    same = sorted(
-        id_ for id_, mark in stored.marks.items() if mark in (marks[id_], marks[id_] + sweeping.DROPPED)
-    )
-    if not same or holding(tx, source):
-        return set()
-    waiting = queues.unjudged(tx, *where, same, FAR)
-    links = {id_: [n for n, *_ in found] for id_, found in records.by_external_id(tx, *where, same).items()}
-    writing = queues.outbox_rows(tx, [n for found in links.values() for n in found])
-    return {id_ for id_ in same if id_ not in waiting and writing.keys().isdisjoint(links.get(id_, ()))}
-
-
-def _traced(found: Sequence[Sighting], told: Sequence[tuple[Stored, Sequence[Event]]]) -> list[Sighting]:
-    """Each with the trace of the last delivery that named its record."""
-    of = {id_: one.trace for one, events in told for e in events for id_ in (e.id, e.new_id) if id_}
-    return [replace(one, trace=of.get(one.id, "")) for one in found]
-
-
-def _events(engine: Engine, stored: Stored) -> list[Event] | None:
-    """What a delivery tells; one that tells nothing that can be read is closed, and None."""
-    connector = engine.connectors.get(stored.system)
-    if connector is None:
-        _close(engine, stored.id, "rejected", "the system is no longer in the mapping")
-        return None
-    try:
-        return list(connector.events(_delivery(stored)))
-    except BadDelivery as error:
-        _close(engine, stored.id, "rejected", error.message)
-        return None
-
-
-def _delivery(stored: Stored) -> Delivery:
-    return Delivery(**msgspec.structs.asdict(stored.request), body=stored.body, received=stored.received)
-
-
-def _close(engine: Engine, number: int, state: str, error: str) -> None:
-    with engine.store.write() as tx:
-        queues.close_delivery(tx, number, "rejected" if state == "rejected" else "done", error)
-
-
-def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[Sighting]:
-    """Bodies with a version of their own are observations; every other event causes a read by id."""
-    told = [
-        replace(sighting(source, e.item, 0, engine.now(), "webhook", read=False), event=e.event_id or "")
-        for e in events
-        if e.item is not None and e.item.stamp is not None and source.spec.stamp is not None
-    ]
-    asked = [e for e in events if e.item is None or e.item.stamp is None or source.spec.stamp is None]
-    asked = _surprising(engine, source, asked)
-    latest = {e.new_id or e.id: e for e in asked}
-    former = {e.new_id: e.id for e in asked if e.kind == "rekeyed" and e.new_id}
-    read = read_now(engine, source, [id_ for id_ in latest if id_ not in former.values()], "webhook")
-    found = []
-    for one in read:
-        event, renamed = latest.get(one.id), former.get(one.id, "")
-        while renamed in former:  # more than once in one delivery
-            renamed = former[renamed]
-        if event is not None:
-            one = replace(one, event=event.event_id or "", actor=event.actor or one.actor)  # noqa: PLW2901
-        found.append(replace(one, renamed_from=renamed))
-    now = engine.now()
-    found += [
-        Sighting(id=e.id, merged_into=e.new_id, begun=now, ended=now, via="webhook", event=e.event_id or "")
-        for e in asked
-        if e.kind == "merged" and e.new_id and e.id != e.new_id
-    ]
-    return told + found
+# ------------------------------------------------------------------------------------------ reading by id
 
 
 def read_now(engine: Engine, source: Source, ids: Sequence[str], via: str) -> list[Sighting]:

@@ -12,7 +12,7 @@ import msgspec
 
 from syncbroker.engine import Engine, answer
 from syncbroker.errors import BadAnswer
-from syncbroker.store import audit, backlog, decisions, queues, runs
+from syncbroker.store import audit, backlog, decisions, deliveries, queues, runs
 from syncbroker.store.database import Tx
 from syncbroker.store.runs import Breaker
 
@@ -85,7 +85,7 @@ def _make_due(tx: Tx, system: str, kind: str) -> int:
         for name, _ in resting:
             runs.set_breaker(tx, name, Breaker())
         return len(resting)
-    return queues.reopen_deliveries(tx, system, "poison" if kind == "poison" else "rejected")
+    return deliveries.reopen(tx, system, "poison" if kind == "poison" else "rejected")
 
 
 def _refused(engine: Engine, system: str, person: str, *, only_look: bool) -> Retried:

@@ -19,7 +19,18 @@ from syncbroker.engine.explain import standing
 from syncbroker.engine.health import Fare, fares, health
 from syncbroker.engine.history import EPOCH, moment
 from syncbroker.engine.reading import refresh
-from syncbroker.store import decisions, drift, guards, hearing, queues, records, runs, tables, waits
+from syncbroker.store import (
+    decisions,
+    deliveries,
+    drift,
+    guards,
+    hearing,
+    queues,
+    records,
+    runs,
+    tables,
+    waits,
+)
 from syncbroker.store.database import Tx
 
 COUNTED = {
@@ -216,7 +227,7 @@ def status(engine: Engine) -> Status:
             references=_references(tx),
             observations=queues.inbox_size(tx),
             set_aside=_set_aside(tx),
-            deliveries=queues.delivery_counts(tx),
+            deliveries=deliveries.counts(tx),
             unfinished=[_run(run) for run in runs.unfinished(tx)],
             failed=_failed(tx),
             held=_held(tx),

@@ -29,7 +29,7 @@ from syncbroker.simulation.script import Step
 from syncbroker.simulation.systems import MINUTE, Row
 from syncbroker.simulation.vendor import Simulated
 from syncbroker.simulation.world import Killed, World
-from syncbroker.store import decisions, deliveries, queues, tables
+from syncbroker.store import decisions, deliveries, tables
 from syncbroker.store.database import Store, Tx, create_all, open_store
 from syncbroker.store.deliveries import Arrival
 
@@ -295,7 +295,7 @@ class Play:
         for one in due:
             key = hashlib.sha256(one.body).hexdigest()
             with self.store.write() as tx:
-                asked = queues.Request(method="POST", url="", headers={}, query={})
+                asked = deliveries.Request(method="POST", url="", headers={}, query={})
                 came = Arrival(
                     system=one.system, dedupe=key, received=self.world.clock.at, request=asked, body=one.body
                 )

@@ -30,7 +30,7 @@ from syncbroker.engine import Engine
 from syncbroker.errors import BadDelivery, Retry, StoreUnusable, SyncbrokerError
 from syncbroker.sdk.connector import Delivery, Identifies
 from syncbroker.settings import Settings
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from syncbroker.store.deliveries import Arrival
 from syncbroker.web.limits import USUAL_DELIVERIES, Bucket
 from syncbroker.web.writer import Writer
@@ -272,13 +272,13 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def kept(delivery: Delivery) -> queues.Request:
+def kept(delivery: Delivery) -> deliveries.Request:
     """What is stored beside the body: neither the URL's secret nor anything about the way the request came."""
     url = delivery.url
     if delivery.secret:
         path, mark, query = url.partition("?")
         url = path.rpartition("/")[0] + "/-" + mark + query
-    return queues.Request(
+    return deliveries.Request(
         method=delivery.method, url=url, headers=_kept(delivery.headers), query=dict(delivery.query)
     )
 

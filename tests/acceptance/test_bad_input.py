@@ -20,7 +20,7 @@ import pytest
 from syncbroker.demo.scene import Scene, everybody
 from syncbroker.demo.stage import Done, Stage, raised
 from syncbroker.demo.vendors import example_mappings
-from syncbroker.store import queues, runs
+from syncbroker.store import deliveries, runs
 from syncbroker.store.database import open_store
 from tests.acceptance.support import cast_only
 from tests.support.asking import ask
@@ -145,7 +145,7 @@ def test_a_second_process_on_the_same_store_is_sent_away(serving: Stage) -> None
 
 
 def test_a_forged_delivery_is_refused_and_leaves_no_trace(serving: Stage) -> None:
-    before = deliveries(serving)
+    before = delivered(serving)
     body = json.dumps([{"eventId": 1, "subscriptionType": "contact.deletion", "objectId": 1}]).encode()
     headers = {
         "X-HubSpot-Request-Timestamp": str(time.time_ns() // 1_000_000),
@@ -156,7 +156,7 @@ def test_a_forged_delivery_is_refused_and_leaves_no_trace(serving: Stage) -> Non
         401,
         404,
     )
-    assert deliveries(serving) == before
+    assert delivered(serving) == before
 
 
 def test_a_delivery_that_is_no_json_is_kept_as_rejected_and_the_broker_goes_on(serving: Stage) -> None:
@@ -167,10 +167,10 @@ def test_a_delivery_that_is_no_json_is_kept_as_rejected_and_the_broker_goes_on(s
         "X-Zendesk-Webhook-Signature-Timestamp": at,
         "X-Zendesk-Webhook-Signature": base64.b64encode(digest).decode(),
     }
-    before = deliveries(serving).get("rejected", 0)
+    before = delivered(serving).get("rejected", 0)
     assert ask("POST", serving.url, "/webhooks/support", body=body, headers=headers).status == 200
     scene = Scene(serving, {})
-    scene.until("it is rejected", lambda: deliveries(serving).get("rejected", 0) == before + 1)
+    scene.until("it is rejected", lambda: delivered(serving).get("rejected", 0) == before + 1)
     assert ask("GET", serving.url, "/healthz").status == 200
 
 
@@ -184,10 +184,10 @@ def test_a_value_that_means_nothing_becomes_a_question_and_is_not_spread(serving
     assert scene.held("support", "jonas", "phone") == before
 
 
-def deliveries(stage: Stage) -> dict[str, int]:
+def delivered(stage: Stage) -> dict[str, int]:
     """How many the store has, by state."""
     with stage.engine().store.read() as tx:
-        return queues.delivery_counts(tx)
+        return deliveries.counts(tx)
 
 
 def test_the_log_tells_of_all_this_without_a_fault(serving: Stage) -> None:

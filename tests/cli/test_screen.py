@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from syncbroker.cli.screen import span
-from syncbroker.store import queues, runs
+from syncbroker.store import deliveries, runs
 from syncbroker.store.database import open_store
 from tests.cli.conftest import World, lines
 from tests.support.deliveries import arrive
@@ -42,7 +42,7 @@ def test_what_waits_longer_than_its_target_is_late(synced: World) -> None:
     allow(synced, "crm", "60s")
     allow(synced, "marketing", "90d")
     store = open_store(synced.url)
-    request = queues.Request(method="POST", url="x")
+    request = deliveries.Request(method="POST", url="x")
     with store.write() as tx:
         for system in ("crm", "marketing", "billing"):
             arrive(tx, system, "d", 1_790_000_000_000_000, request, b"[]")

@@ -9,7 +9,7 @@ import structlog
 
 from syncbroker.bootstrap import build
 from syncbroker.cli import logs
-from syncbroker.engine import ingest
+from syncbroker.engine import receive
 from syncbroker.settings import read_settings
 from syncbroker.store.database import open_store
 from syncbroker.web.app import make_app
@@ -36,7 +36,7 @@ def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         stack.callback(engine.close)
 
         def nudge(number: int, _system: str) -> None:
-            ingest.receive(engine, number)
+            receive.receive(engine, number)
 
         writer = stack.enter_context(writing(store, nudge, 1000))
         counts = Requests()

@@ -21,7 +21,7 @@ from syncbroker.engine.offers import offers
 from syncbroker.engine.replay import replay
 from syncbroker.errors import SyncbrokerError
 from syncbroker.sdk.simulator import Edit, Fault
-from syncbroker.store import decisions, queues, records, runs, tables
+from syncbroker.store import decisions, deliveries, queues, records, runs, tables
 from tests.engine.conftest import Worlds
 from tests.support.chains import broken
 from tests.support.deliveries import arrive
@@ -196,7 +196,7 @@ class Story:
         arriving, self.told = self.told[:many], self.told[many:]
         if self.by.random() < 0.3:
             self.told += arriving
-        request = queues.Request(method="POST", url="http://broker.example/hooks")
+        request = deliveries.Request(method="POST", url="http://broker.example/hooks")
         for n, (system, body) in enumerate(arriving):
             with self.engine.store.write() as tx:
                 arrive(tx, system, f"{self.steps}-{n}", self.world.clock(), request, body)

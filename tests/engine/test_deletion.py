@@ -8,7 +8,7 @@ import pytest
 
 from syncbroker.engine import answer, cycle
 from syncbroker.sdk.simulator import Edit, Fault
-from syncbroker.store import queues, runs, tables
+from syncbroker.store import deliveries, runs, tables
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
 from tests.support.rig import Rig
@@ -236,7 +236,7 @@ def test_reviews_about_a_link_that_ended_close(world: Worlds) -> None:
 
 def test_an_event_about_a_deletion_is_proven_by_reading(world: Worlds) -> None:
     here = opened(world, "detach")
-    request = queues.Request(method="POST", url="http://x.example/")
+    request = deliveries.Request(method="POST", url="http://x.example/")
     body = (
         b'[{"event": "e1", "object": "people", "id": "p000001", "kind": "deleted", '
         b'"at": 1, "record": null, "into": null}]'

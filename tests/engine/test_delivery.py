@@ -10,7 +10,7 @@ import pytest
 from syncbroker.engine import answer, cycle, deliver, ingest, settle
 from syncbroker.engine.doubt import REQUEST_LIFE
 from syncbroker.sdk.simulator import Edit, Fault
-from syncbroker.store import queues, runs
+from syncbroker.store import deliveries, queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
 from tests.support.rig import START, Rig
@@ -102,7 +102,7 @@ def listen(world: Rig, system: str) -> Any:
 
     def store(method: str, url: str, headers: Any, body: bytes) -> int:
         low = {name.lower(): value for name, value in headers.items()}
-        request = queues.Request(method=method, url=url, headers=low)
+        request = deliveries.Request(method=method, url=url, headers=low)
         with engine.store.write() as tx:
             arrive(tx, system, f"{len(simulator.sent)}", engine.now(), request, body)
         return 200

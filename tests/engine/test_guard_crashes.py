@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syncbroker.engine import Engine, answer, cycle
-from syncbroker.store import decisions, guards, queues, runs
+from syncbroker.store import decisions, deliveries, guards, queues, runs
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
 from tests.support.rig import entity_text
@@ -52,7 +52,7 @@ def tell(stage: Stage, engine: Engine) -> None:
             id_.encode(),
         )
         with engine.store.write() as tx:
-            request = queues.Request(method="POST", url="x")
+            request = deliveries.Request(method="POST", url="x")
             whole = body + b'"record": null, "into": null}]'
             arrive(tx, "crm", str(n), stage.world.clock(), request, whole)
     cycle.receive_all(engine)

@@ -12,7 +12,7 @@ from msgspec import json
 
 from syncbroker.engine import answer, cycle, deliver, ingest, intake, measure
 from syncbroker.errors import BadAnswer
-from syncbroker.store import decisions, guards, queues, runs
+from syncbroker.store import decisions, deliveries, guards, queues, runs
 from syncbroker.store.decisions import Review
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
@@ -554,7 +554,7 @@ def tell(here: Rig, count: int, *, first: int = 1, system: str = "crm", kind: st
         event = {"event": f"{id_}-{here.clock()}", "object": "people", "id": id_, "kind": kind}
         body = json.encode([{**event, "at": 1, "record": None, "into": None}])
         with here.engine.store.write() as tx:
-            request = queues.Request(method="POST", url="x")
+            request = deliveries.Request(method="POST", url="x")
             arrive(tx, system, event["event"], here.clock(), request, body)
         cycle.receive_all(here.engine)
         cycle.settle(here.engine, cycle.Summary())

@@ -10,7 +10,7 @@ from syncbroker.core.types import Receipt
 from syncbroker.engine import cycle
 from syncbroker.sdk.connector import Account
 from syncbroker.sdk.guarded import Guarded
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
 from tests.support.hostile_vendor import (
@@ -123,13 +123,13 @@ def test_a_poisonous_delivery_is_left_and_others_are_dealt_with(world: Worlds) -
     here = world(FIELDS, {"bad": PEOPLE, "crm": PEOPLE, "mkt": PEOPLE})
     here.sync()
     hostile(here, "raises")
-    request = queues.Request(method="POST", url="http://x.example/")
+    request = deliveries.Request(method="POST", url="http://x.example/")
     with here.engine.store.write() as tx:
         arrive(tx, "bad", "1", here.clock(), request, b"[]")
         arrive(tx, "crm", "2", here.clock(), request, b"{not json")
     cycle.receive_all(here.engine)
     with here.engine.store.read() as tx:
-        assert queues.delivery_counts(tx) == {"new": 1, "rejected": 1}
+        assert deliveries.counts(tx) == {"new": 1, "rejected": 1}
 
 
 def test_receipts_of_other_writes_prove_nothing(world: Worlds) -> None:

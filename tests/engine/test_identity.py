@@ -348,7 +348,7 @@ def deliveries(world: Rig, system: str, *events: Event) -> None:
     real = connector.events
     connector.events = lambda _delivery: list(events)  # type: ignore[method-assign]
     with world.engine.store.write() as tx:
-        request = queues.Request(method="POST", url="http://x.example/")
+        request = deliveries.Request(method="POST", url="http://x.example/")
         arrive(tx, system, str(world.clock()), world.clock(), request, b"[]")
     cycle.receive_all(world.engine)
     connector.events = real  # type: ignore[method-assign]

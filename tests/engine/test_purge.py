@@ -13,7 +13,7 @@ from syncbroker.engine.explain import explain
 from syncbroker.engine.find import find_one
 from syncbroker.engine.replay import replay
 from syncbroker.errors import BadAnswer, Missing, Retry
-from syncbroker.store import audit, decisions, queues, tables
+from syncbroker.store import audit, decisions, deliveries, queues, tables
 from tests.engine.conftest import Worlds
 from tests.engine.test_delivery import listen
 from tests.engine.test_identity import referring, wait
@@ -179,7 +179,7 @@ def test_a_write_under_way_is_settled_first(here: Rig) -> None:
 
 def test_a_delivery_that_waits_is_dealt_with_first(here: Rig) -> None:
     mine = lived(here)
-    request = queues.Request(method="POST", url="http://x.example/")
+    request = deliveries.Request(method="POST", url="http://x.example/")
     with here.engine.store.write() as tx:
         arrive(tx, "crm", "new", here.clock(), request, b'[{"id": "p000001"}]')
     with pytest.raises(Retry, match="not dealt with"):

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from syncbroker.core.types import Event, Item
-from syncbroker.engine import cycle, deliver, ingest, receive
+from syncbroker.engine import cycle, deliver, receive
 from syncbroker.errors import BadDelivery
 from syncbroker.sdk.connector import Delivery
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
 from tests.support.rig import Rig, entity_text
@@ -24,7 +24,7 @@ FIELDS = """\
   name: {type: text, policy: latest, authority: [crm, mkt], systems: {crm: name, mkt: name}}
 """
 PEOPLE = [{"email": f"p{n}@x.example", "name": f"Name {n}"} for n in range(3)]
-REQUEST = queues.Request(method="POST", url="http://x.example/")
+REQUEST = deliveries.Request(method="POST", url="http://x.example/")
 
 
 def stored(world: Rig, *told: Sequence[Event], bad: int = -1, poison: int = -1) -> list[int]:
@@ -64,9 +64,9 @@ def test_a_record_that_several_deliveries_name_is_read_once_and_all_of_them_are_
         here.edit("crm", f"p{n:06d}", name=f"New {n}")
     before = reads(here)
     numbers = stored(here, changed("p000001"), changed("p000002", "p000001"), changed("p000003"))
-    assert ingest.receive(here.engine, *numbers) == 3
+    assert receive.receive(here.engine, *numbers) == 3
     assert reads(here) == before + 1
-    assert ingest.receive(here.engine, *numbers) == 0
+    assert receive.receive(here.engine, *numbers) == 0
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("mkt", "name") == ["New 1", "New 2", "New 3"]
 
@@ -74,9 +74,9 @@ def test_a_record_that_several_deliveries_name_is_read_once_and_all_of_them_are_
 def test_one_that_cannot_be_read_is_rejected_and_the_others_are_dealt_with(here: Rig) -> None:
     here.edit("crm", "p000002", name="New 2")
     numbers = stored(here, changed("p000001"), changed("p000002"), bad=0)
-    assert ingest.receive(here.engine, *numbers) == 1
+    assert receive.receive(here.engine, *numbers) == 1
     with here.engine.store.read() as tx:
-        assert queues.delivery_counts(tx) == {"rejected": 1, "done": 1}
+        assert deliveries.counts(tx) == {"rejected": 1, "done": 1}
 
 
 def test_ids_that_change_there_and_back_in_two_deliveries_are_taken_one_after_the_other(here: Rig) -> None:
@@ -85,7 +85,7 @@ def test_ids_that_change_there_and_back_in_two_deliveries_are_taken_one_after_th
         for old, new in (("p000001", "p000009"), ("p000009", "p000001"))
     )
     here.edit("crm", "p000001", name="New 1")
-    assert ingest.receive(here.engine, *stored(here, [there], [back])) == 2
+    assert receive.receive(here.engine, *stored(here, [there], [back])) == 2
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("mkt", "name")[0] == "New 1"
 
@@ -94,7 +94,7 @@ def test_only_the_system_that_is_asked_is_read_for_what_nobody_maps(here: Rig) -
     unknown = [msgspec.structs.replace(one, object="ghosts") for one in changed("p000001")]
     here.edit("crm", "p000002", name="New 2")
     numbers = stored(here, unknown, changed("p000002"))
-    assert ingest.receive(here.engine, *numbers) == 1
+    assert receive.receive(here.engine, *numbers) == 1
 
 
 def test_one_that_always_meets_a_fault_is_set_aside_and_holds_nobody_up(here: Rig) -> None:
@@ -103,7 +103,7 @@ def test_one_that_always_meets_a_fault_is_set_aside_and_holds_nobody_up(here: Ri
         receive.receive_due(here.engine, "crm", lambda: None)
         here.clock.pass_(60)
     with here.engine.store.read() as tx:
-        assert queues.delivery_counts(tx) == {"done": 2, "poison": 1}
+        assert deliveries.counts(tx) == {"done": 2, "poison": 1}
 
 
 def test_a_fault_is_tried_again_before_it_is_given_up(here: Rig) -> None:
@@ -115,7 +115,7 @@ def test_a_fault_is_tried_again_before_it_is_given_up(here: Rig) -> None:
     stored_anew.events = lambda _delivery: changed("p000001")
     receive.receive_due(here.engine, "crm", lambda: None)
     with here.engine.store.read() as tx:
-        assert queues.delivery_counts(tx) == {"done": 1}
+        assert deliveries.counts(tx) == {"done": 1}
 
 
 # ---- what is known already ----
@@ -125,15 +125,15 @@ def test_an_echo_of_what_the_broker_wrote_leads_to_no_observation(here: Rig) -> 
     here.edit("mkt", "p000001", name="New 1")
     here.sync()
     assert here.held("crm", "name")[0] == "New 1"
-    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 0
+    assert receive.receive(here.engine, *stored(here, changed("p000001"))) == 0
 
 
 def test_what_was_changed_back_before_the_change_was_decided_is_judged_after_it(here: Rig) -> None:
     there, back = stored(here, changed("p000001"), changed("p000001"))
     here.edit("crm", "p000001", name="New 1")
-    assert ingest.receive(here.engine, there) == 1
+    assert receive.receive(here.engine, there) == 1
     here.edit("crm", "p000001", name="Name 0")
-    assert ingest.receive(here.engine, back) == 1
+    assert receive.receive(here.engine, back) == 1
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("mkt", "name")[0] == here.held("crm", "name")[0] == "Name 0"
 
@@ -142,7 +142,7 @@ def test_what_is_read_while_it_is_being_written_is_judged_after_the_write(here: 
     here.edit("mkt", "p000001", name="New 1")
     cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
     claims = deliver.claim(here.engine, "crm", here.engine.now())
-    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 1
+    assert receive.receive(here.engine, *stored(here, changed("p000001"))) == 1
     write(here.engine, claims)
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("crm", "name")[0] == "New 1"
@@ -165,7 +165,7 @@ def test_what_is_being_written_for_any_entity_of_the_record_is_judged_after_the_
     cycle.pull_source(here.engine, here.engine.sources["mkt", "people"])
     (claim,) = deliver.claim(here.engine, "crm", here.engine.now())
     # one of the two links bears the fingerprint: the write of the other counts as well
-    assert ingest.receive(here.engine, *stored(here, changed("p000001"))) == 1
+    assert receive.receive(here.engine, *stored(here, changed("p000001"))) == 1
     write(here.engine, [claim])
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("crm", field)[0] == new
@@ -180,7 +180,7 @@ def test_a_body_without_a_version_that_shows_what_is_known_asks_for_no_read(
     here.sync()
     before = reads(here)
     body = Item(id="p000001", fields={"email": "p0@x.example", "name": shown})
-    ingest.receive(here.engine, *stored(here, [replace(one, item=body) for one in changed("p000001")]))
+    receive.receive(here.engine, *stored(here, [replace(one, item=body) for one in changed("p000001")]))
     assert reads(here) == before + times
 
 
@@ -198,6 +198,6 @@ def test_bodies_that_tell_different_things_of_one_record_ask_for_a_read(world: W
         )
         for name in ("New 1", "Name 0")  # out of order: the second one tells of what was before
     ]
-    assert ingest.receive(here.engine, *stored(here, *[[one] for one in told])) == 1
+    assert receive.receive(here.engine, *stored(here, *[[one] for one in told])) == 1
     cycle.settle(here.engine, cycle.Summary())
     assert here.held("mkt", "name")[0] == "New 1"

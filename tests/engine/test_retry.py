@@ -8,7 +8,7 @@ import pytest
 
 from syncbroker.engine import retry
 from syncbroker.engine.retry import KINDS, USUAL, Retried
-from syncbroker.store import audit, backlog, queues, runs, tables
+from syncbroker.store import audit, backlog, deliveries, queues, runs, tables
 from syncbroker.store.records import FAR
 from syncbroker.store.runs import Breaker
 from tests.engine.conftest import Worlds
@@ -31,7 +31,7 @@ def here(any_world: Worlds) -> Rig:
 
 def deliver(here: Rig, state: str) -> None:
     with here.engine.store.write() as tx:
-        request = queues.Request(method="POST", url="x")
+        request = deliveries.Request(method="POST", url="x")
         number = arrive(tx, "crm", f"d-{state}", here.clock(), request, b"[]")
         tx.update(tables.deliveries, ["id"], ["state", "attempts"], [(state, 9, number)])
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from syncbroker.engine import ingest, silent
+from syncbroker.engine import receive, silent
 from syncbroker.engine.status import status
-from syncbroker.store import hearing, queues, runs
+from syncbroker.store import deliveries, hearing, runs
 from tests.support.deliveries import arrive
 from tests.support.rig import Rig
 from tests.support.three import three
@@ -120,10 +120,10 @@ def test_our_own_writes_are_nobodys_edits(world: Rig) -> None:
 
 def test_an_event_of_a_kind_that_is_not_known_is_kept_and_counted(world: Rig) -> None:
     sample = world.engine.connectors["crm"].sample("https://broker.example/webhooks/crm", world.clock())  # type: ignore[attr-defined]
-    request = queues.Request(method="POST", url=sample.url, headers=dict(sample.headers))
+    request = deliveries.Request(method="POST", url=sample.url, headers=dict(sample.headers))
     with world.engine.store.write() as tx:
         number = arrive(tx, "crm", "one", world.clock(), request, sample.body)
-    assert ingest.receive(world.engine, number) == 0
+    assert receive.receive(world.engine, number) == 0
     with world.engine.store.read() as tx:
         assert runs.counters(tx)["unknown_event", "crm", ""] == 1
-        assert queues.delivery_counts(tx) == {"done": 1}
+        assert deliveries.counts(tx) == {"done": 1}

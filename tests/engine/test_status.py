@@ -8,7 +8,7 @@ import pytest
 
 from syncbroker.engine.status import COUNTED, Status, differences, status
 from syncbroker.sdk.simulator import Fault
-from syncbroker.store import queues, runs
+from syncbroker.store import deliveries, runs
 from tests.support.deliveries import arrive
 from tests.support.rig import Rig, entity_text, rig
 from tests.support.three import FIELDS, three
@@ -64,7 +64,7 @@ def test_writes_that_are_owed_and_the_breaker_of_a_failing_system_are_shown(worl
 
 
 def test_deliveries_and_unfinished_runs_are_counted(world: Rig) -> None:
-    request = queues.Request(method="POST", url="http://broker.example/webhooks/crm")
+    request = deliveries.Request(method="POST", url="http://broker.example/webhooks/crm")
     with world.engine.store.write() as tx:
         arrive(tx, "crm", "digest", world.clock(), request, b"[]")
         number = runs.begin(tx, "pull", "crm", "people", world.clock())

@@ -17,7 +17,7 @@ from syncbroker.metrics.counts import Counts, telling
 from syncbroker.metrics.page import Page
 from syncbroker.metrics.store import StoreCollector
 from syncbroker.settings import Settings
-from syncbroker.store import queues, runs, stops
+from syncbroker.store import deliveries, queues, runs, stops
 from syncbroker.store.runs import Breaker
 from syncbroker.store.turns import Turn, put
 from syncbroker.web.app import make_app
@@ -73,7 +73,7 @@ def scraped(here: Rig) -> Samples:
 
 
 def test_the_age_of_what_waits_longest_is_the_lag_of_its_step(here: Rig) -> None:
-    now, request = here.clock(), queues.Request(method="POST", url="x")
+    now, request = here.clock(), deliveries.Request(method="POST", url="x")
     row = queues.Row(
         link=7, system="mkt", object="people", op="update", state="due", due=0, attempts=0, run=0,
         push=queues.Push(since=now - 30 * SECOND),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncbroker.engine import decide
+from syncbroker.engine import decide, receive
 from syncbroker.sdk.simulator import Fault
 from syncbroker.store import queues, runs, tables
 from syncbroker.workers import Workers
@@ -103,6 +103,5 @@ def test_what_came_by_itself_is_decided_between_the_chunks_of_a_run_that_was_let
 
 
 def engine_receives(world: Rig) -> None:
-    from syncbroker.engine import ingest
 
-    ingest.receive(world.engine, deliver(world, "b", name="Anna Lee"))
+    receive.receive(world.engine, deliver(world, "b", name="Anna Lee"))

@@ -14,11 +14,11 @@ import pytest
 from sqlalchemy import make_url
 
 from syncbroker.errors import StoreUnusable
-from syncbroker.store import audit, backup, queues, runs, schema, tables
+from syncbroker.store import audit, backup, deliveries, queues, runs, schema, tables
 from syncbroker.store.database import Store, open_store
 from tests.support.rig import open_ready
 
-REQUEST = queues.Request(method="POST", url="x")
+REQUEST = deliveries.Request(method="POST", url="x")
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from syncbroker.store import deliveries, queues, schema
+from syncbroker.store import deliveries, schema
 from syncbroker.store.database import Store, open_store
 from syncbroker.store.deliveries import Arrival, Placed
 
-REQUEST = queues.Request(method="POST", url="https://broker.example/webhooks/crm")
+REQUEST = deliveries.Request(method="POST", url="https://broker.example/webhooks/crm")
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def put(store: Store, *arrivals: Arrival) -> list[Placed]:
 
 def closed(store: Store, number: int, state: str) -> None:
     with store.write() as tx:
-        queues.close_delivery(tx, number, state)  # type: ignore[arg-type]
+        deliveries.close(tx, number, state)  # type: ignore[arg-type]
 
 
 def new(store: Store) -> list[tuple[int, str]]:
     with store.read() as tx:
-        return queues.new_deliveries(tx, 10)
+        return deliveries.new(tx, 10)
 
 
 def test_a_group_is_kept_in_order_under_consecutive_numbers(store: Store) -> None:
@@ -52,8 +52,7 @@ def test_a_group_is_kept_in_order_under_consecutive_numbers(store: Store) -> Non
     assert numbers == list(range(numbers[0], numbers[0] + 3))
     assert all(one.new and one.wakes for one in placed)
     with store.read() as tx:
-        found = queues.delivery(tx, numbers[0])
-    assert found is not None
+        (found,) = deliveries.load(tx, numbers[:1])
     assert (found.body, found.request, found.received) == (b"\0raw\xff", REQUEST, 5)
 
 
@@ -106,8 +105,8 @@ def test_the_oldest_of_each_system_come_first_and_none_before_its_time(store: St
     with store.write() as tx:
         tx.connection.exec_driver_sql(f"UPDATE deliveries SET due = 50 WHERE id = {placed[0].number}")
     with store.read() as tx:
-        soon = [number for number, _ in queues.new_deliveries(tx, 2, now=49)]
-        later = [number for number, _ in queues.new_deliveries(tx, 9, now=50)]
+        soon = [number for number, _ in deliveries.new(tx, 2, now=49)]
+        later = [number for number, _ in deliveries.new(tx, 9, now=50)]
     assert soon == [placed[1].number, placed[2].number]
     assert later == [placed[n].number for n in (1, 2, 3, 0)]
 
@@ -115,12 +114,12 @@ def test_the_oldest_of_each_system_come_first_and_none_before_its_time(store: St
 def test_a_system_that_rests_is_left_out(store: Store) -> None:
     put(store, arrival("a"), arrival("b", "billing"))
     with store.read() as tx:
-        assert [system for _, system in queues.new_deliveries(tx, 9, ["crm"])] == ["billing"]
+        assert [system for _, system in deliveries.new(tx, 9, ["crm"])] == ["billing"]
 
 
 @pytest.mark.parametrize(
     "ask",
-    [lambda tx: queues.new_deliveries(tx, 10), deliveries.waiting],
+    [lambda tx: deliveries.new(tx, 10), deliveries.waiting],
     ids=["new_deliveries", "waiting"],
 )
 def test_what_waits_is_found_in_the_index_in_order(sqlite_url: str, ask: Callable[[object], object]) -> None:

@@ -35,6 +35,7 @@ from syncbroker.store import (
     audit,
     chain,
     decisions,
+    deliveries,
     leases,
     queues,
     receipts,
@@ -151,7 +152,7 @@ def delivered(world: Rig) -> None:
         b'"at": 1, "record": null, "into": null}]'
     )
     with world.engine.store.write() as tx:
-        arrive(tx, "crm", "d1", world.clock(), queues.Request(method="POST", url="x"), body)
+        arrive(tx, "crm", "d1", world.clock(), deliveries.Request(method="POST", url="x"), body)
     cycle.receive_all(world.engine)
     cycle.settle(world.engine, cycle.Summary())
     cycle.due(world.engine)

@@ -7,9 +7,10 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from syncbroker.store import queues, runs
+from syncbroker.store import deliveries, queues, runs
 from syncbroker.store.database import Store
-from syncbroker.store.queues import LIVE, Push, Request, Row, Sighting
+from syncbroker.store.deliveries import Request
+from syncbroker.store.queues import LIVE, Push, Row, Sighting
 from syncbroker.store.records import FAR
 from tests.support.deliveries import arrive
 
@@ -29,8 +30,7 @@ def deliver(store: Store, dedupe: str, system: str = "crm") -> int:
 def test_a_delivery_is_kept_as_it_came(store: Store) -> None:
     number = deliver(store, "d1")
     with store.read() as tx:
-        kept = queues.delivery(tx, number)
-    assert kept is not None
+        (kept,) = deliveries.load(tx, [number])
     assert (kept.system, kept.received, kept.request, kept.body) == ("crm", 5, REQUEST, b"\x00raw\xff")
 
 
@@ -39,7 +39,7 @@ def test_a_delivery_that_came_before_is_not_kept_again(store: Store) -> None:
     assert deliver(store, "d1") == number
     assert deliver(store, "d1", system="mkt") != number
     with store.read() as tx:
-        assert queues.delivery_counts(tx) == {"new": 2}
+        assert deliveries.counts(tx) == {"new": 2}
 
 
 def test_one_delivery_at_two_doors_at_once_is_kept_once(store: Store) -> None:
@@ -55,18 +55,18 @@ def test_one_delivery_at_two_doors_at_once_is_kept_once(store: Store) -> None:
     for one in threads:
         one.join()
     with store.read() as tx:
-        assert queues.delivery_counts(tx) == {"new": 1}
+        assert deliveries.counts(tx) == {"new": 1}
 
 
 def test_a_delivery_that_was_dealt_with_is_new_no_more_until_it_comes_again(store: Store) -> None:
     number = deliver(store, "d1")
     with store.write() as tx:
-        queues.close_delivery(tx, number, "done")
-        assert queues.delivery(tx, number) is None
-        assert queues.new_deliveries(tx, 10) == []
+        deliveries.close(tx, number, "done")
+        assert deliveries.load(tx, [number]) == []
+        assert deliveries.new(tx, 10) == []
     assert deliver(store, "d1") == number
     with store.read() as tx:
-        assert queues.new_deliveries(tx, 10) == [(number, "crm")]
+        assert deliveries.new(tx, 10) == [(number, "crm")]
 
 
 # --------------------------------------------------------------------------------------------------- inbox

@@ -5,8 +5,7 @@ from __future__ import annotations
 from syncbroker.core.types import Micros
 from syncbroker.store import deliveries
 from syncbroker.store.database import Tx
-from syncbroker.store.deliveries import Arrival
-from syncbroker.store.queues import Request
+from syncbroker.store.deliveries import Arrival, Request
 
 
 def arrive(tx: Tx, system: str, dedupe: str, received: Micros, request: Request, body: bytes) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from syncbroker.bootstrap import build
 from syncbroker.engine import cycle
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from tests.support.deliveries import arrive
 from tests.support.rig import REGISTRY, Rig
 
@@ -42,7 +42,12 @@ def deliver(world: Rig, system: str, id: str = "p000001", **changes: Any) -> int
     url, body = sent[0]
     with world.engine.store.write() as tx:
         return arrive(
-            tx, system, f"digest {world.clock()}", world.clock(), queues.Request(method="POST", url=url), body
+            tx,
+            system,
+            f"digest {world.clock()}",
+            world.clock(),
+            deliveries.Request(method="POST", url=url),
+            body,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syncbroker.sdk.webhook import sign
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from syncbroker.web.app import make_app
 from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
@@ -55,10 +55,9 @@ class Web:
     def signed(self, body: bytes, path: str = "/webhooks/crm", **headers: str) -> Answered:
         return self.post(body, path, **{**self.proof(body), **headers})
 
-    def stored(self) -> list[queues.Stored]:
+    def stored(self) -> list[deliveries.Stored]:
         with self.world.engine.store.read() as tx:
-            found = [queues.delivery(tx, number) for number, _ in queues.new_deliveries(tx, 100)]
-        return [one for one in found if one is not None]
+            return deliveries.load(tx, [number for number, _ in deliveries.new(tx, 100)])
 
 
 Start = Callable[..., Web]

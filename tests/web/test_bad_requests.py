@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from syncbroker.engine import ingest
-from syncbroker.store import queues
+from syncbroker.engine import receive
+from syncbroker.store import deliveries
 from syncbroker.web import connection, webhooks
 from tests.web.conftest import Start, Web
 
@@ -283,9 +283,9 @@ def test_more_connections_than_are_taken_are_told_so(web: Web, monkeypatch: pyte
 def test_deep_json_with_a_right_signature_is_kept_and_rejected_later(web: Web) -> None:
     for body in (b"[" * 100_000, b'{"a":' * 50_000, b"[null, \0]", b"\xff\xfe\0"):
         assert web.signed(body).status == 200
-        assert [ingest.receive(web.world.engine, one.id) for one in web.stored()] == [0]
+        assert [receive.receive(web.world.engine, one.id) for one in web.stored()] == [0]
     with web.world.engine.store.read() as tx:
-        assert queues.delivery_counts(tx) == {"rejected": 4}
+        assert deliveries.counts(tx) == {"rejected": 4}
 
 
 def test_a_stopped_systems_deliveries_are_still_stored(web: Web) -> None:

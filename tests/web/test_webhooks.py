@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from syncbroker.sdk.connector import Delivery
 from syncbroker.sdk.webhook import check_secret, sign
-from syncbroker.store import queues
+from syncbroker.store import deliveries
 from syncbroker.web import webhooks
 from tests.support.rig import Rig
 from tests.support.toy_vendor import CREDENTIALS
@@ -119,7 +119,7 @@ def test_a_repeat_of_one_that_was_dealt_with_is_dealt_with_once_more(web: Web) -
     web.signed(BODY)
     (first,) = web.stored()
     with web.world.engine.store.write() as tx:
-        queues.close_delivery(tx, first.id, "done")
+        deliveries.close(tx, first.id, "done")
     web.signed(BODY)
     assert [one.id for one in web.stored()] == [first.id]
     assert web.nudges == [(first.id, "crm")] * 2

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from syncbroker.errors import Retry, StoreUnusable
-from syncbroker.store import deliveries, queues, schema
+from syncbroker.store import deliveries, schema
 from syncbroker.store.database import Store, open_store
 from syncbroker.store.deliveries import Arrival, Placed
 from syncbroker.web import writer as writing_module
 from syncbroker.web.writer import Writer, writing
 
-REQUEST = queues.Request(method="POST", url="https://broker.example/webhooks/crm")
+REQUEST = deliveries.Request(method="POST", url="https://broker.example/webhooks/crm")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def all_of(writer: Writer, *keys: str) -> list[Any]:
 
 def stored(store: Store) -> int:
     with store.read() as tx:
-        return len(queues.new_deliveries(tx, 10_000))
+        return len(deliveries.new(tx, 10_000))
 
 
 class Transactions:
@@ -72,7 +72,7 @@ def test_an_answer_is_given_only_when_the_row_is_durable(store: Store) -> None:
     async def one(writer: Writer) -> int:
         placed = await writer.put(arrival("a"))
         with store.read() as tx:  # another connection sees it
-            assert queues.delivery(tx, placed.number) is not None
+            assert deliveries.load(tx, [placed.number])
         return placed.number
 
     nudges: list[tuple[int, str]] = []
@@ -172,7 +172,7 @@ def test_room_is_found_again_once_workers_have_dealt_with_it(
         assert writer.full("crm")
         with store.write() as tx:
             for one in placed:
-                queues.close_delivery(tx, one.number, "done")
+                deliveries.close(tx, one.number, "done")
         seen = threading.Event()
         for _ in range(500):
             if not writer.full("crm"):

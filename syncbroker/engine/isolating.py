@@ -25,11 +25,11 @@ PAUSE: Micros = 30_000_000
 """How long it waits before it is tried again; what surrounds it may be another by then."""
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def isolate(
-    some: Sequence[T], decide: Callable[[Sequence[T]], None], strike: Callable[[T, Exception], None]
+    some: Sequence[_T], decide: Callable[[Sequence[_T]], None], strike: Callable[[_T, Exception], None]
 ) -> int:
     """`decide` these; in halves, down to the one that causes it, which is struck, if that meets a fault. How many did.
 

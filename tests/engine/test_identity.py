@@ -11,7 +11,7 @@ import pytest
 from syncbroker.core.types import Event, Item
 from syncbroker.engine import answer, cycle, deliver, ingest, settle
 from syncbroker.errors import BadAnswer
-from syncbroker.store import queues, records, runs
+from syncbroker.store import deliveries, queues, records, runs
 from syncbroker.store.queues import Sighting
 from tests.engine.conftest import Worlds
 from tests.support.deliveries import arrive
@@ -343,7 +343,7 @@ def test_a_missing_old_id_is_no_deletion_of_the_record_that_moved(world: Worlds)
 # ------------------------------------------------------------------------------------------------ webhooks
 
 
-def deliveries(world: Rig, system: str, *events: Event) -> None:
+def delivered(world: Rig, system: str, *events: Event) -> None:
     connector = world.engine.connectors[system]
     real = connector.events
     connector.events = lambda _delivery: list(events)  # type: ignore[method-assign]
@@ -359,7 +359,7 @@ def test_a_hint_without_a_version_causes_a_read(world: Worlds) -> None:
     here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
     here.edit("crm", "p000001", name="Ann New")
-    deliveries(
+    delivered(
         here, "crm", Event(object="people", id="p000001", kind="changed", item=Item(id="p000001", fields={}))
     )
     assert here.held("mkt", "name") == ["Ann New"]
@@ -369,7 +369,7 @@ def test_one_delivery_may_tell_of_a_merge_and_of_a_change_of_the_survivor(world:
     here = duplicated(world)
     here.systems["crm"].merge("p000001", "p000002")
     here.edit("crm", "p000002", name="Ann Merged")
-    deliveries(
+    delivered(
         here,
         "crm",
         Event(object="people", id="p000001", kind="merged", new_id="p000002"),
@@ -384,7 +384,7 @@ def test_a_delivery_about_what_is_not_read_is_counted(world: Worlds, object_: st
     """The connector may know the object, which the mapping does not read, or not know it at all."""
     here = world(FIELDS, {"crm": [ANN], "mkt": [ANN]})
     here.sync()
-    deliveries(here, "crm", Event(object=object_, id="d1", kind="changed"))
+    delivered(here, "crm", Event(object=object_, id="d1", kind="changed"))
     with here.engine.store.read() as tx:
         assert runs.counters(tx)[what, "crm", ""] == 1
 

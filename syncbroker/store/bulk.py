@@ -7,14 +7,18 @@ statement, as JSON: a statement per row costs three to five times as much, on bo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection, LargeBinary, Table
+from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
 Conflict = Literal["error", "ignore", "replace"]
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no type for it
 
 
 def insert(
@@ -36,7 +40,7 @@ def insert(
         marks = ", ".join("?" * len(columns))
         connection.exec_driver_sql(f"{into} VALUES ({marks}){end}", list(rows))
     else:
-        sql = f"{into} SELECT {names} FROM {_given(connection, table, columns)}{end}"  # noqa: S608  # names come from our own tables
+        sql = f"{into} SELECT {names} FROM {_given(table, tuple(columns))}{end}"  # noqa: S608  # names come from our own tables
         connection.exec_driver_sql(sql, (_json(table, columns, rows),))
 
 
@@ -55,7 +59,7 @@ def update(
     rows = _last(rows, itemgetter(slice(len(columns), None)))
     sets = ", ".join(f"{name} = given.{name}" for name in columns)
     where = " AND ".join(f"t.{name} = given.{name}" for name in keys)
-    sql = f"UPDATE {table.name} t SET {sets} FROM {_given(connection, table, given)} WHERE {where}"  # noqa: S608  # as above
+    sql = f"UPDATE {table.name} t SET {sets} FROM {_given(table, given)} WHERE {where}"  # noqa: S608  # as above
     connection.exec_driver_sql(sql, (_json(table, given, rows),))
 
 
@@ -67,7 +71,7 @@ def delete(connection: Connection, table: Table, keys: Sequence[str], rows: Sequ
         connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE {where}", list(rows))  # noqa: S608  # as above
         return
     where = " AND ".join(f"t.{name} = given.{name}" for name in keys)
-    sql = f"DELETE FROM {table.name} t USING {_given(connection, table, keys)} WHERE {where}"  # noqa: S608  # as above
+    sql = f"DELETE FROM {table.name} t USING {_given(table, tuple(keys))} WHERE {where}"  # noqa: S608  # as above
     connection.exec_driver_sql(sql, (_json(table, keys, rows),))
 
 
@@ -77,9 +81,10 @@ def _last(rows: Sequence[Row], key: Callable[[Row], object]) -> Sequence[Row]:
     return rows if len(found) == len(rows) else list(found.values())
 
 
-def _given(connection: Connection, table: Table, columns: Sequence[str]) -> str:
+@cache
+def _given(table: Table, columns: tuple[str, ...]) -> str:
     """The rows of `_json` as a table `given`."""
-    types = (f"{name} {table.c[name].type.compile(connection.dialect)}" for name in columns)
+    types = (f"{name} {table.c[name].type.compile(_DIALECT)}" for name in columns)
     return f"jsonb_to_recordset(%s::jsonb) AS given({', '.join(types)})"
 
 

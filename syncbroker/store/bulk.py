@@ -6,19 +6,19 @@ statement, as JSON: a statement per row costs three to five times as much, on bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection, LargeBinary, Table
-from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
 Conflict = Literal["error", "ignore", "replace"]
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no type for it
+MOST = 64_000_000
+"""Characters that one statement takes at most; PostgreSQL refuses JSON of four times as many."""
 
 
 def insert(
@@ -41,7 +41,7 @@ def insert(
         connection.exec_driver_sql(f"{into} VALUES ({marks}){end}", list(rows))
     else:
         sql = f"{into} SELECT {names} FROM {_given(table, tuple(columns))}{end}"  # noqa: S608  # names come from our own tables
-        connection.exec_driver_sql(sql, (_json(table, columns, rows),))
+        _send(connection, sql, table, columns, rows)
 
 
 def update(
@@ -60,7 +60,7 @@ def update(
     sets = ", ".join(f"{name} = given.{name}" for name in columns)
     where = " AND ".join(f"t.{name} = given.{name}" for name in keys)
     sql = f"UPDATE {table.name} t SET {sets} FROM {_given(table, given)} WHERE {where}"  # noqa: S608  # as above
-    connection.exec_driver_sql(sql, (_json(table, given, rows),))
+    _send(connection, sql, table, given, rows)
 
 
 def delete(connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Row]) -> None:
@@ -72,7 +72,7 @@ def delete(connection: Connection, table: Table, keys: Sequence[str], rows: Sequ
         return
     where = " AND ".join(f"t.{name} = given.{name}" for name in keys)
     sql = f"DELETE FROM {table.name} t USING {_given(table, tuple(keys))} WHERE {where}"  # noqa: S608  # as above
-    connection.exec_driver_sql(sql, (_json(table, keys, rows),))
+    _send(connection, sql, table, keys, rows)
 
 
 def _last(rows: Sequence[Row], key: Callable[[Row], object]) -> Sequence[Row]:
@@ -83,17 +83,32 @@ def _last(rows: Sequence[Row], key: Callable[[Row], object]) -> Sequence[Row]:
 
 @cache
 def _given(table: Table, columns: tuple[str, ...]) -> str:
-    """The rows of `_json` as a table `given`."""
-    types = (f"{name} {table.c[name].type.compile(_DIALECT)}" for name in columns)
+    """What `_send` sends, as a table `given`."""
+    kinds = ((name, table.c[name].type) for name in columns)
+    types = (f"{name} {'BYTEA' if isinstance(kind, LargeBinary) else kind}" for name, kind in kinds)
     return f"jsonb_to_recordset(%s::jsonb) AS given({', '.join(types)})"
 
 
-def _json(table: Table, columns: Sequence[str], rows: Sequence[Row]) -> str:
+def _send(
+    connection: Connection, sql: str, table: Table, columns: Sequence[str], rows: Sequence[Row]
+) -> None:
     names = list(map(str, columns))  # SQLAlchemy's are of a class of its own
     for place, name in enumerate(names):
         if isinstance(table.c[name].type, LargeBinary):
             rows = [(*row[:place], _hex(row[place]), *row[place + 1 :]) for row in rows]
-    return orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode()
+    for text in _json(names, rows):
+        connection.exec_driver_sql(sql, (text,))
+
+
+def _json(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """As few texts as may be."""
+    text = orjson.dumps([dict(zip(names, row, strict=True)) for row in rows])
+    if len(text) <= MOST or len(rows) == 1:
+        yield text.decode()
+        return
+    half = len(rows) // 2
+    yield from _json(names, rows[:half])
+    yield from _json(names, rows[half:])
 
 
 def _hex(value: bytes | None) -> str | None:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event
 
 from syncbroker.errors import BadSetting, Retry, StoreUnusable
-from syncbroker.store import database, runs, tables
+from syncbroker.store import bulk, database, runs, tables
 from syncbroker.store.database import Store, Tx, open_store
 from tests.support.rig import open_ready
 
@@ -179,6 +179,18 @@ def test_of_rows_with_one_key_the_last_stays(store: Store) -> None:
     with store.read() as tx:
         found = tx.lookup(tables.fingerprints, ["external_id", "fingerprint", "n"], "system", ["crm"])
     assert sorted((id_, bytes(mark), n) for id_, mark, n in found) == [("a", b"x", 9), ("b", b"\x00\xff", 6)]
+
+
+def test_more_than_one_statement_takes_is_sent_in_several(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST", 300)
+    put(store, *"abcdefg")
+    with store.write() as tx:
+        tx.update(tables.fingerprints, ["external_id"], ["n"], [(ord(id_), id_) for id_ in "abcdefg"])
+    with store.read() as tx:
+        found = tx.lookup(tables.fingerprints, ["external_id", "n"], "system", ["crm"])
+    assert sorted(found) == [(id_, ord(id_)) for id_ in "abcdefg"]
 
 
 def test_any_text_number_bytes_or_nothing_is_stored_as_it_is(store: Store) -> None:

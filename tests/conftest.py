@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL
 
 from syncbroker.store import schema
 from syncbroker.store.database import open_store
-from tests.support import postgres, redis
+from tests.support import log, postgres, redis
 from tests.support.network import block_outside
 
 # A slow machine is no failure of the code. What a commit is judged by is the same each time; `search` looks further.
@@ -22,10 +21,7 @@ settings.register_profile("search", deadline=None, suppress_health_check=[Health
 settings.register_profile("syncbroker", settings.get_profile("search"), derandomize=True)
 settings.load_profile("syncbroker")
 
-# a traceback with every local value in colours takes longer than most tests
-structlog.configure(
-    processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-)
+log.plain()
 
 _KEPT = ("SYNCBROKER_VENDOR_SPECS", "SYNCBROKER_TEST_", "SYNCBROKER_REQUIRE_")
 

@@ -22,6 +22,7 @@ import structlog
 from syncbroker.cli.main import run
 from syncbroker.sdk import registry
 from syncbroker.sdk.simulator import Server, serve
+from tests.support import log
 from tests.support.rig import entity_text, open_ready, system_text
 from tests.support.toy_vendor import CREDENTIALS, ToySimulator
 
@@ -173,7 +174,7 @@ def world(
         root = logging.getLogger()
         handlers, level = root.handlers, root.level
         yield World(tmp_path, systems, servers, read, {**environment, "PYTHONPATH": installed(tmp_path)})
-        structlog.reset_defaults()  # `serve` sets the log up for a whole process
+        log.plain()  # `serve` sets the log up for a whole process
         root.handlers = handlers
         root.setLevel(level)
 

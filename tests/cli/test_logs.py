@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from syncbroker.cli import logs
+from tests.support import log
 
 Read = Callable[[], list[dict[str, Any]]]
 
@@ -26,7 +27,7 @@ def configured() -> Iterator[Callable[[str], Read]]:
         return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
     yield at
-    structlog.reset_defaults()
+    log.plain()
     root.handlers, level = before
     root.setLevel(level)
 

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from io import StringIO
 
 import pytest
-import structlog
 
 from syncbroker.bootstrap import build
 from syncbroker.cli import logs
@@ -17,6 +16,7 @@ from syncbroker.web.counts import Requests
 from syncbroker.web.server import listen, serving, url_of
 from syncbroker.web.writer import writing
 from tests.cli.conftest import World
+from tests.support import log
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def reached(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         logs.configure(
             "ERROR", StringIO()
         )  # the log of a broker in this process is none of the command's output
-        stack.callback(structlog.reset_defaults)
+        stack.callback(log.plain)
         listening = listen("127.0.0.1", 0)
         monkeypatch.setenv("SYNCBROKER_PUBLIC_URL", url_of(listening))
         settings = read_settings()

@@ -117,9 +117,10 @@ class Clock:
     def plan(self) -> None:
         """Hold the turns against the mapping: new objects have theirs, another schedule counts anew, and no turn is
         further away than its schedule allows."""
-        engine, now = self._engine, self._engine.now()
+        engine = self._engine
         with engine.store.read() as tx:
             there = {(one.system, one.object, one.kind): one for one in turns.every(tx)}
+            now = engine.now()  # after what is there: else what was just begun is taken for a clock set back
             wanted = {
                 (system, object_, kind): self._wanted(tx, there, (system, object_, kind), now)
                 for system, object_ in engine.sources

@@ -20,6 +20,7 @@ from syncbroker.runtime.clock import Clock
 from syncbroker.runtime.nudges import Kind, Nudges, make_broker
 from syncbroker.sdk.simulator import Fault
 from syncbroker.store import leases, queues, runs, stops, tables, turns
+from syncbroker.store.database import Tx
 from syncbroker.store.turns import Turn
 from syncbroker.workers import Sender, Workers
 from tests.support import redis
@@ -119,6 +120,30 @@ def test_each_due_turn_is_made_once_however_many_clocks_there_are(world: Rig, re
 def started(world: Rig) -> list[Turn]:
     with world.engine.store.read() as tx:
         return [one for one in turns.every(tx) if (one.started or 0) > (one.ended or 0)]
+
+
+def test_a_turn_that_another_process_begins_at_this_moment_is_not_of_a_clock_that_was_set_back(
+    world: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled(world, "    pull: {every: 5m, jitter: 0s}\n")
+    engine = world.engine
+    clock = Clock(engine, Kept(), 1.0)
+    clock.plan()
+    every, begun = turns.every, world.clock() + 301_000_000
+
+    def held_up(tx: Tx) -> list[Turn]:
+        """What is there some minutes after this was called: meanwhile another process has begun the turn."""
+        world.clock.pass_(301)
+        turn = Turn(system="crm", object="people", kind="pull", due=begun, plan="")
+        turns.begin(tx, turn, begun, begun + 300_000_000)
+        return every(tx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "every", held_up)
+        clock.plan()
+    with engine.store.read() as tx:
+        (turn,) = [one for one in turns.every(tx) if (one.system, one.kind) == ("crm", "pull")]
+    assert (turn.started, turn.due) == (begun, begun + 300_000_000)
 
 
 class Kept(Nudges):

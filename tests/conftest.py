@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL
 
+from syncbroker.engine.holder import Holder
 from syncbroker.store import schema
 from syncbroker.store.database import open_store
 from tests.support import log, postgres, redis
@@ -33,6 +34,22 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         name for name in os.environ if name.startswith("SYNCBROKER_") and not name.startswith(_KEPT)
     ]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _hearts_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process that a test let die says no more that it is alive, which is a thread of this one."""
+    begun: list[Holder] = []
+
+    def live(holder: Holder) -> None:
+        begun.append(holder)
+        real(holder)
+
+    real = Holder._live
+    monkeypatch.setattr(Holder, "_live", live)
+    yield
+    for holder in begun:
+        holder._ended.set()
 
 
 @pytest.fixture(autouse=True, scope="session")

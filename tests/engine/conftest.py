@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import pytest
 from msgspec.structs import replace
 
-from syncbroker.engine.holder import Holder
 from tests.support.rig import Rig, entity_text, rig
 from tests.support.toy_vendor import ToyConnector
 
@@ -25,22 +24,6 @@ class Worlds(Protocol):
 def _stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
-
-
-@pytest.fixture(autouse=True)
-def _hearts_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that a test let die says no more that it is alive, which is a thread of this one."""
-    begun: list[Holder] = []
-
-    def live(holder: Holder) -> None:
-        begun.append(holder)
-        real(holder)
-
-    real = Holder._live
-    monkeypatch.setattr(Holder, "_live", live)
-    yield
-    for holder in begun:
-        holder._ended.set()
 
 
 def _opener(stack: ExitStack, folder: Path, url: str) -> Worlds:

@@ -167,9 +167,8 @@ class Workers:
         due = cycle.due(self.engine)
         if due.told or due.observations or due.owed:
             return False
-        with (
-            self.engine.store.read() as tx
-        ):  # after the look at what is due: what was claimed meanwhile is here
+        # after the look at what is due: what was claimed meanwhile is here
+        with self.engine.store.read() as tx:
             return not any(queues.is_claimed(tx, name) for name in asked)
 
     def stop(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -219,7 +219,7 @@ class Holder:
         except SyncbrokerError as error:
             _log.warning("put off", work="release", error=error.message)
 
-    def _drop(self, names: Iterable[str]) -> None:
+    def _drop(self, names: Collection[str]) -> None:
         with self._lock:
             self._names.difference_update(names)
             self._lost.difference_update(names)

@@ -190,12 +190,12 @@ def _events(engine: Engine, stored: Stored) -> list[Event] | None:
     """What a delivery tells; one that tells nothing that can be read is closed, and None."""
     connector = engine.connectors.get(stored.system)
     if connector is None:
-        _close(engine, stored.id, "rejected", "the system is no longer in the mapping")
+        _reject(engine, stored.id, "the system is no longer in the mapping")
         return None
     try:
         return list(connector.events(_delivery(stored)))
     except BadDelivery as error:
-        _close(engine, stored.id, "rejected", error.message)
+        _reject(engine, stored.id, error.message)
         return None
 
 
@@ -203,9 +203,9 @@ def _delivery(stored: Stored) -> Delivery:
     return Delivery(**msgspec.structs.asdict(stored.request), body=stored.body, received=stored.received)
 
 
-def _close(engine: Engine, number: int, state: str, error: str) -> None:
+def _reject(engine: Engine, number: int, why: str) -> None:
     with engine.store.write() as tx:
-        deliveries.close(tx, number, "rejected" if state == "rejected" else "done", error)
+        deliveries.reject(tx, number, why)
 
 
 def _of_events(engine: Engine, source: Source, events: Sequence[Event]) -> list[Sighting]:

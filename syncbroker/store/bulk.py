@@ -34,12 +34,13 @@ def insert(
     elif conflict == "replace":
         changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
         end = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
-        rows = _last(rows, itemgetter(*map(columns.index, keys)))
     into = f"INSERT INTO {table.name} ({names})"
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(columns))
         connection.exec_driver_sql(f"{into} VALUES ({marks}){end}", list(rows))
     else:
+        if conflict == "replace":
+            rows = _last(rows, itemgetter(*map(columns.index, keys)))
         sql = f"{into} SELECT {names} FROM {_given(table, tuple(columns))}{end}"  # noqa: S608  # names come from our own tables
         _send(connection, sql, table, columns, rows)
 

@@ -1,8 +1,9 @@
-"""Taking deliveries in, many in one transaction: one look for those that came before, one insert for the others.
+"""Webhook deliveries, from when they are stored until they are dealt with.
 
-A delivery is known by its `dedupe` key within its system. What becomes of one that came before depends on what the key
-is. `certain`: it is the vendor's own id of the event, so one that was dealt with is left alone. Otherwise it is a
-digest, and two events may look alike: what was dealt with is dealt with once more, which costs a read.
+They are taken in many in one transaction: one look for those that came before, one insert for the others. One is known
+by its `dedupe` key within its system. What becomes of one that came before depends on what the key is. `certain`: it is
+the vendor's own id of the event, so one that was dealt with is left alone. Otherwise it is a digest, and two events may
+look alike: what was dealt with is dealt with once more, which costs a read.
 """
 
 from __future__ import annotations
@@ -209,8 +210,9 @@ def done(tx: Tx, numbers: Iterable[int]) -> None:
     tx.update(tables.deliveries, ["id"], ["state", "error"], [("done", None, n) for n in numbers])
 
 
-def close(tx: Tx, number: int, state: Literal["done", "rejected"], error: str | None = None) -> None:
-    tx.update(tables.deliveries, ["id"], ["state", "error"], [(state, error, number)])
+def reject(tx: Tx, number: int, why: str) -> None:
+    """It tells nothing that can be read."""
+    tx.update(tables.deliveries, ["id"], ["state", "error"], [("rejected", why, number)])
 
 
 def counts(tx: Tx) -> dict[str, int]:

@@ -185,6 +185,9 @@ def test_more_than_one_statement_takes_is_sent_in_several(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MOST", 300)
+    texts = list(bulk._json(["n"], [(n,) for n in range(100)]))
+    assert len(texts) > 1
+    assert max(map(len, texts)) <= 300
     put(store, *"abcdefg")
     with store.write() as tx:
         tx.update(tables.fingerprints, ["external_id"], ["n"], [(ord(id_), id_) for id_ in "abcdefg"])

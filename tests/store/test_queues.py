@@ -61,7 +61,7 @@ def test_one_delivery_at_two_doors_at_once_is_kept_once(store: Store) -> None:
 def test_a_delivery_that_was_dealt_with_is_new_no_more_until_it_comes_again(store: Store) -> None:
     number = deliver(store, "d1")
     with store.write() as tx:
-        deliveries.close(tx, number, "done")
+        deliveries.done(tx, [number])
         assert deliveries.load(tx, [number]) == []
         assert deliveries.new(tx, 10) == []
     assert deliver(store, "d1") == number

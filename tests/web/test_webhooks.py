@@ -119,7 +119,7 @@ def test_a_repeat_of_one_that_was_dealt_with_is_dealt_with_once_more(web: Web) -
     web.signed(BODY)
     (first,) = web.stored()
     with web.world.engine.store.write() as tx:
-        deliveries.close(tx, first.id, "done")
+        deliveries.done(tx, [first.id])
     web.signed(BODY)
     assert [one.id for one in web.stored()] == [first.id]
     assert web.nudges == [(first.id, "crm")] * 2

@@ -172,7 +172,7 @@ def test_room_is_found_again_once_workers_have_dealt_with_it(
         assert writer.full("crm")
         with store.write() as tx:
             for one in placed:
-                deliveries.close(tx, one.number, "done")
+                deliveries.done(tx, [one.number])
         seen = threading.Event()
         for _ in range(500):
             if not writer.full("crm"):

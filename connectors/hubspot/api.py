@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from syncbroker.core.types import Item, Micros
+from syncbroker.decoding import decode
 from syncbroker.errors import RateLimited, Refused, Unavailable
 from syncbroker.sdk.http import Http
 
@@ -156,7 +157,7 @@ def reason(text: str, details: Sequence[Mapping[str, Any]]) -> str:
     listed = re.search(r"Property values were not valid: (\[.*\])", text, re.DOTALL)
     if listed and not named:
         try:
-            issues = msgspec.json.decode(listed[1], type=list[dict[str, Any]])
+            issues = decode(listed[1], list[dict[str, Any]])
         except msgspec.DecodeError:
             issues = []
         named = [(str(issue.get("name", "")), str(issue.get("error", ""))) for issue in issues]

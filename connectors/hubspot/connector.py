@@ -39,6 +39,7 @@ from connectors.hubspot.associations import Associations, listed
 from connectors.hubspot.setup import CREDENTIALS, OPTIONS, STAMP
 from connectors.hubspot.writes import Writer, text
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
+from syncbroker.decoding import convert
 from syncbroker.errors import BadSetting, Missing, Refused, Reject, Unavailable
 from syncbroker.sdk.connector import Account, Change, Delivery, FieldSpec, Hook, ObjectSpec, Page
 from syncbroker.sdk.webhook import secrets
@@ -387,7 +388,7 @@ def _modified(object: str, record: Record) -> int:
     """ms, of the property that polls filter by."""
     held = record.properties.get(MODIFIED[object])
     try:
-        return micros(msgspec.convert(held, Moment)) // 1000
+        return micros(convert(held, Moment)) // 1000
     except msgspec.ValidationError as error:
         raise Unavailable(f"HubSpot's search shows no {MODIFIED[object]}: {error}") from error
 

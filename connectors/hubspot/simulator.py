@@ -41,6 +41,7 @@ from connectors.hubspot.simulator_records import (
     from_iso,
 )
 from connectors.hubspot.simulator_webhooks import Outbox, signed_headers
+from syncbroker.decoding import convert
 from syncbroker.sdk.simulator import Request, Response, Router, Simulator, bearer
 
 HANDS: Mapping[str, Source] = {
@@ -66,7 +67,7 @@ class HubSpotSimulator(Simulator):
         )
         for object, known in options.get("properties", {}).items():
             for name, members in known.items():
-                self.portal.define(object, msgspec.convert({"name": name, **members}, Property))
+                self.portal.define(object, convert({"name": name, **members}, Property))
         app = Source(type="INTEGRATION", id=str(self.app_id))
         self._api = Api(self.portal, app, ceiling=int(options.get("search_ceiling", 10_000)))
         self._portal_id = int(options.get("portal_id", 44_237_313))

@@ -25,6 +25,7 @@ from connectors.hubspot.simulator_answers import (
 from connectors.hubspot.simulator_portal import Portal
 from connectors.hubspot.simulator_records import KINDS, Property, Record, Refusal, Source, iso
 from connectors.hubspot.simulator_search import search
+from syncbroker.decoding import convert
 from syncbroker.sdk.simulator import Request, Response
 
 MOST_INPUTS = 100
@@ -229,7 +230,7 @@ class Api:
         options = tuple(str(each["value"]) for each in body.get("options", []))
         given = {"name": body.get("name"), "type": body.get("type", "string"), "options": options}
         try:
-            new = msgspec.convert({**given, "unique": body.get("hasUniqueValue", False)}, Property)
+            new = convert({**given, "unique": body.get("hasUniqueValue", False)}, Property)
         except msgspec.ValidationError as error:
             raise _bad(str(error)) from error
         if new.name in self._portal.properties[object]:

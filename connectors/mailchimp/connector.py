@@ -40,6 +40,7 @@ from connectors.mailchimp.walk import Place, Row, advance
 from connectors.mailchimp.writing import Writer
 from syncbroker import errors
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
+from syncbroker.decoding import decode
 from syncbroker.sdk import webhook
 from syncbroker.sdk.connector import Account, Change, Delivery, Hook, ObjectSpec, Page
 from syncbroker.sdk.http import usual_message
@@ -106,7 +107,7 @@ class Mailchimp:
 
     def scan(self, object: str, paths: Sequence[str], *, resume: str | None = None) -> Iterator[Page]:
         """Oldest change first. Proven when the counts of all pages agree, see `walk`."""
-        place = msgspec.json.decode(resume, type=Place) if resume else Place()
+        place = decode(resume, Place) if resume else Place()
         for items, following, steady, _ in self._walk(place):
             yield Page(items=items, resume=_token(following), proven=following is None and steady)
 
@@ -114,7 +115,7 @@ class Mailchimp:
         self, object: str, paths: Sequence[str], *, cursor: str, resume: str | None = None
     ) -> Iterator[Page]:
         """`cursor` is in Unix seconds of the vendor's clock."""
-        place = msgspec.json.decode(resume, type=Place) if resume else Place(since=int(cursor))
+        place = decode(resume, Place) if resume else Place(since=int(cursor))
         for items, following, _, begun in self._walk(place):
             if following:
                 yield Page(items=items, resume=_token(following))

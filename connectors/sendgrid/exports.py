@@ -20,6 +20,7 @@ from connectors.sendgrid.contacts import Contact, item
 from connectors.sendgrid.lookup import CONTACTS
 from syncbroker import errors
 from syncbroker.core.types import Item
+from syncbroker.decoding import decode
 from syncbroker.sdk.connector import Account, Page
 from syncbroker.sdk.http import Http
 
@@ -71,7 +72,7 @@ class Exports:
 
     def pages(self, resume: str | None) -> Iterator[Page]:
         """All contacts. Proven when as many came as SendGrid says it exported."""
-        place = msgspec.json.decode(resume, type=_Place) if resume else self._start()
+        place = decode(resume, _Place) if resume else self._start()
         try:
             export = self._ready(place.export)
         except errors.Missing:
@@ -133,7 +134,7 @@ class Exports:
 
     def _item(self, line: bytes) -> Item:
         try:
-            return item(msgspec.json.decode(line, type=Contact))
+            return item(decode(line, Contact))
         except msgspec.DecodeError:
             raise self._unavailable("a line of the export is no contact") from None
 

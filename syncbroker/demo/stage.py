@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncbroker.bootstrap import build
+from syncbroker.decoding import decode
 from syncbroker.demo import vendors
 from syncbroker.demo.world import World
 from syncbroker.engine import Engine, cycle
@@ -87,7 +88,7 @@ class Stage:
         config = str(vendors.write_config(self.folder, self.world))
         process = self._start("simulators", [sys.executable, "-m", "syncbroker.sdk.simulator", config])
         self._open.callback(_end, process)
-        urls = msgspec.json.decode(self._first_line("simulators", process), type=dict[str, str])
+        urls = decode(self._first_line("simulators", process), dict[str, str])
         self.systems = {name: Control(url) for name, url in urls.items()}
         self.environment = {
             "SYNCBROKER_DATABASE_URL": f"sqlite:///{self.folder / 'syncbroker.db'}",
@@ -285,7 +286,7 @@ def _synced(url: str) -> bool:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
     try:
         connection.request("GET", "/readyz")
-        return bool(msgspec.json.decode(connection.getresponse().read()).get("synced"))
+        return bool(decode(connection.getresponse().read()).get("synced"))
     except (OSError, http.client.HTTPException, msgspec.DecodeError):
         return False
     finally:

@@ -18,6 +18,7 @@ import msgspec
 from syncbroker.core.erasing import texts
 from syncbroker.core.plan import Plan
 from syncbroker.core.types import Type
+from syncbroker.decoding import decode
 from syncbroker.engine import Engine
 from syncbroker.errors import BadAnswer, Missing, Retry
 from syncbroker.store import audit, erasing, merges, records, runs, tables
@@ -174,11 +175,7 @@ def _asking(tx: Tx, found: Found) -> list[int]:
     r = tables.reviews.c
     query = tables.reviews.select().where(r.closed.is_(None), r.kind.in_(("match", "merge")))
     mine = set(found.records)
-    return [
-        row.id
-        for row in tx.run(query)
-        if row.record_id in mine or texts(msgspec.json.decode(row.body)) & mine
-    ]
+    return [row.id for row in tx.run(query) if row.record_id in mine or texts(decode(row.body)) & mine]
 
 
 # --------------------------------------------------------------------------------------------- other records
@@ -211,7 +208,7 @@ def _forget_parted(tx: Tx, found: Found) -> None:
 def _rewrite(tx: Tx, ids: Iterable[str], change: Any) -> None:
     changed = []
     for n, text in tx.lookup(tables.links, ["n", "state"], "record_id", sorted(set(ids))):
-        state = msgspec.json.decode(text)
+        state = decode(text)
         fields = {name: change(one, name) for name, one in state.get("fields", {}).items()}
         if fields != state.get("fields", {}):
             changed.append((n, {**state, "fields": fields}))

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from syncbroker.core.types import Item, Micros, Receipt, Write
+from syncbroker.decoding import decode
 from syncbroker.sdk.connector import Account, Connector, Delivery, ObjectSpec, Page
 from syncbroker.sdk.http import Http
 from syncbroker.sdk.paths import get_path
@@ -251,7 +252,7 @@ def fields_of(item: Item) -> dict[str, Any]:
     """The item's fields, decoded where the connector left them as JSON."""
     if isinstance(item.fields, dict):
         return item.fields
-    decoded: dict[str, Any] = msgspec.json.decode(item.fields)
+    decoded: dict[str, Any] = decode(item.fields)
     return decoded
 
 

@@ -18,6 +18,7 @@ import msgspec
 import tenacity
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.errors import (
     BadSetting,
     FixSetup,
@@ -271,7 +272,7 @@ class Http:
         if too_deep(body or b""):
             raise self._broken(call, f"the answer is nested deeper than {MAX_DEPTH} levels")
         try:
-            return msgspec.json.decode(body or b"", type=call.shape)
+            return decode(body or b"", call.shape)
         except msgspec.ValidationError as error:
             raise self._broken(
                 call, f"the answer has another shape than documented ({self._redact(str(error))})"
@@ -310,7 +311,7 @@ class Http:
     def _said(self, status: int, body: bytes | None) -> tuple[str, str]:
         """The vendor's own words and code, cleaned; empty where the error body is no JSON or of an unknown shape."""
         try:
-            text, code = self._message(status, msgspec.json.decode(body or b""))
+            text, code = self._message(status, decode(body or b""))
         except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError, AttributeError):
             return "", ""
         return self._redact(str(text)), self._redact(str(code), 80, numbers=True)

@@ -25,6 +25,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from syncbroker import errors
+from syncbroker.decoding import convert, decode
 from syncbroker.sdk.simulator_wire import Fault, LogEntry, Request, Response, Sent, Wire, request
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _load(simulator: Simulator, query: Mapping[str, str], given: dict[str, Any])
 
 
 def _fault(simulator: Simulator, query: Mapping[str, str], given: dict[str, Any]) -> Any:
-    simulator.faults.append(msgspec.convert(given, Fault))
+    simulator.faults.append(convert(given, Fault))
     return {}
 
 
@@ -268,7 +269,7 @@ class Control:
 
     def log(self, since: int = 0) -> list[LogEntry]:
         """Requests of the vendor's API with a number above `since`."""
-        return msgspec.convert(self._call("GET", f"log?since={since}"), list[LogEntry])
+        return convert(self._call("GET", f"log?since={since}"), list[LogEntry])
 
     def writes(self, since: int = 0) -> list[LogEntry]:
         """Only the writes of `log`."""
@@ -276,7 +277,7 @@ class Control:
 
     def sent(self) -> list[Sent]:
         """Every attempt to deliver a webhook."""
-        return msgspec.convert(self._call("GET", "sent"), list[Sent])
+        return convert(self._call("GET", "sent"), list[Sent])
 
     def fault(self, kind: str, operation: str = "*", **more: Any) -> None:
         """Add a `Fault`; `more` are its other members."""
@@ -284,7 +285,7 @@ class Control:
 
     def faults(self) -> list[Fault]:
         """Those that have not been played to the end: one that is under way for the last time is not among them."""
-        return msgspec.convert(self._call("GET", "faults"), list[Fault])
+        return convert(self._call("GET", "faults"), list[Fault])
 
     def clear_faults(self) -> None:
         self._call("POST", "clear_faults", {})
@@ -308,7 +309,7 @@ class Control:
         try:
             connection.request(method, CONTROL + name, body=body)
             answer = connection.getresponse()
-            found = msgspec.json.decode(answer.read())
+            found = decode(answer.read())
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             reason = type(error).__name__
             raise errors.Unavailable(f"no answer from the simulator at {self.url}: {reason}") from error
@@ -365,7 +366,7 @@ def build(setup: Setup) -> Simulator:
     )
     data = setup.data
     if setup.data_file:
-        data = msgspec.json.decode(Path(setup.data_file).read_bytes(), type=dict[str, list[dict[str, Any]]])
+        data = decode(Path(setup.data_file).read_bytes(), dict[str, list[dict[str, Any]]])
     if data:
         simulator.load(data)
     return simulator
@@ -380,7 +381,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("config", type=Path, metavar="CONFIG.json")
     path: Path = parser.parse_args(arguments).config
     try:
-        config = msgspec.json.decode(path.read_bytes(), type=Config)
+        config = decode(path.read_bytes(), Config)
     except (OSError, msgspec.DecodeError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2

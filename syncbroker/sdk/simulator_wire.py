@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 import msgspec
 
+from syncbroker.decoding import decode
+
 T = TypeVar("T")
 
 Json = dict[str, Any]
@@ -35,7 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def json(self) -> Any:
         """The decoded body; ValueError when it is no JSON."""
         try:
-            return msgspec.json.decode(self.body)
+            return decode(self.body)
         except msgspec.DecodeError as error:
             raise ValueError(f"the request body is not JSON: {error}") from error
 

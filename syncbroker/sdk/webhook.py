@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.errors import BadDelivery, BadSetting
 from syncbroker.sdk.bounds import too_deep
 from syncbroker.sdk.connector import Delivery
@@ -148,7 +149,7 @@ def json_body(delivery: Delivery, shape: Any = Any) -> Any:
     """The decoded body, of the given msgspec shape; BadDelivery(400) when it is not, or too long or too deep."""
     check_json(delivery.body)
     try:
-        return msgspec.json.decode(delivery.body, type=shape)
+        return decode(delivery.body, shape)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadDelivery("the delivery's body is not what this vendor sends", status=400) from error
 

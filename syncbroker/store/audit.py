@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -43,7 +44,7 @@ def entries(tx: Tx, *, since: Micros = 0, limit: int = 100) -> list[Entry]:
             person=row.person,
             action=row.action,
             subject=row.subject,
-            body=msgspec.json.decode(row.body),
+            body=decode(row.body),
         )
         for row in tx.run(query)
     ]

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import func, literal, select
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 from syncbroker.store.queues import LIVE
@@ -45,8 +46,8 @@ class _Owed(msgspec.Struct):
     since: Micros = 0
 
 
-_told = msgspec.json.Decoder(_Told)
-_owed = msgspec.json.Decoder(_Owed)
+_told = decoder(_Told)
+_owed = decoder(_Owed)
 
 
 def count(tx: Tx, query: Any) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from syncbroker.core.chain import Link, digest, seal
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.store import chain, packing, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.packing import Cause, Outcome
@@ -350,7 +351,7 @@ def about(tx: Tx, kind: ReviewKind, record_ids: Sequence[str]) -> list[Review]:
     columns = [*_REVIEW, "closed", "person"]
     rows = tx.lookup(tables.reviews, columns, "record_id", record_ids, kind=kind)
     found = [dict(zip(columns, row, strict=True)) for row in rows]
-    made = [Review(**{**one, "body": msgspec.json.decode(one["body"])}) for one in found]
+    made = [Review(**{**one, "body": decode(one["body"])}) for one in found]
     return sorted(made, key=lambda one: one.id)
 
 
@@ -388,6 +389,6 @@ def _review(row: Any) -> Review:
         system=row.system,
         opened=row.opened,
         closed=row.closed,
-        body=msgspec.json.decode(row.body),
+        body=decode(row.body),
         person=row.person,
     )

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 from syncbroker.store.records import FAR
@@ -30,7 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
 
 
-_request = msgspec.json.Decoder(Request)
+_request = decoder(Request)
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):

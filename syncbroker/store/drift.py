@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -179,4 +180,4 @@ def newest(
 
 def _finding(row: Any) -> Finding:
     given = {name: row[name] for name in _COLUMNS if name != "body"}
-    return Finding(**given, evidence=msgspec.json.decode(row["body"]))
+    return Finding(**given, evidence=decode(row["body"]))

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Table, or_, select
 
 from syncbroker.core.erasing import Needles
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.store import chain, tables
 from syncbroker.store.database import Store, Tx, translated
 
@@ -56,7 +57,7 @@ def external_ids(tx: Tx, records: Sequence[str]) -> list[External]:
     links = tx.lookup(tables.links, ["system", "object", "external_id"], "record_id", records)
     found = {tuple(row) for row in links if row[2] is not None}
     for (body,) in tx.lookup(tables.receipts, ["body"], "record_id", records):
-        kept = msgspec.json.decode(body)
+        kept = decode(body)
         if kept.get("external_id"):
             found.add((kept["system"], kept["object"], kept["external_id"]))
     a = tables.aliases.c
@@ -81,7 +82,7 @@ def bodies(tx: Tx, records: Sequence[str]) -> Iterator[Any]:
     ):
         key = "id" if table is tables.records else "record_id"
         for (body,) in tx.lookup(table, [column], key, records):
-            yield msgspec.json.decode(body)
+            yield decode(body)
 
 
 def deliveries(tx: Tx, whose: Found, state: str = "") -> list[int]:
@@ -204,7 +205,7 @@ def _empty_receipts(tx: Tx, found: Found) -> int:
     kept = ("system", "object", "status")
     made = []
     for number, body in rows:
-        old = msgspec.json.decode(body)
+        old = decode(body)
         bare = {"external_id": None, **{name: old[name] for name in kept}}
         made.append((msgspec.json.encode(bare).decode(), number))
     tx.update(tables.receipts, ["id"], ["body"], made)
@@ -251,7 +252,7 @@ def _scrub_column(tx: Tx, table: Table, column: Column[Any], needles: Needles) -
 
 def _scrubbed(text: str, needles: Needles) -> str:
     try:
-        body = msgspec.json.decode(text)
+        body = decode(text)
     except msgspec.MsgspecError:
         body = text
     scrubbed = needles.scrub(body)

@@ -17,6 +17,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.errors import BadSetting, Reject
 from syncbroker.store import chain
 from syncbroker.store.chain import Head
@@ -159,6 +160,6 @@ def _blocks(stream: IO[bytes], file: str) -> Iterator[_Block]:
 
 def _decoded(line: bytes, shape: type[_T], file: str) -> _T:
     try:
-        return msgspec.json.decode(line, type=shape)
+        return decode(line, shape)
     except msgspec.MsgspecError:
         raise Reject(f"{file} is no file of heads", hint="export again, or use another copy") from None

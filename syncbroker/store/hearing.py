@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import select
 
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -38,7 +39,7 @@ def note_heard(tx: Tx, systems: Iterable[str], at: Micros) -> None:
 
 
 def untold(tx: Tx) -> dict[str, Untold]:
-    return {system: msgspec.json.decode(value, type=Untold) for system, value in _rows(tx, _UNTOLD)}
+    return {system: decode(value, Untold) for system, value in _rows(tx, _UNTOLD)}
 
 
 def set_untold(tx: Tx, system: str, value: Untold | None) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from syncbroker.core.state import Golden
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -40,7 +41,7 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_before = msgspec.json.Decoder(Before)
+_before = decoder(Before)
 
 
 def save(tx: Tx, merge: Merge) -> None:
@@ -160,7 +161,7 @@ class Repointing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REPOINT = "repoint:"
-_repointing = msgspec.json.Decoder(Repointing)
+_repointing = decoder(Repointing)
 
 
 def repoint(tx: Tx, work: Repointing) -> None:

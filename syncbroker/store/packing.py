@@ -17,6 +17,7 @@ import msgspec
 from syncbroker.core.resolve import Kind, Question
 from syncbroker.core.state import Golden
 from syncbroker.core.types import Actor, Micros, Value
+from syncbroker.decoding import convert, decode, decoder
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,8 +97,8 @@ _RARE = ("raw", "invalid", "empty", "consent", "flips", "barred", "takeover")
 _UNASKED = {name: getattr(Question(system=""), name) for name in _RARE}
 _NOTHING = Golden()
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Packed).decode
-_decode_former = msgspec.json.Decoder(list[list[Any]]).decode
+_decode = decoder(_Packed).decode
+_decode_former = decoder(list[list[Any]]).decode
 
 
 class _Erased(msgspec.Struct):
@@ -108,7 +109,7 @@ class _Erased(msgspec.Struct):
 
 
 _ERASED = '{"erased":'
-_decode_erased = msgspec.json.Decoder(_Erased).decode
+_decode_erased = decoder(_Erased).decode
 
 
 def is_erased(text: str) -> bool:
@@ -153,7 +154,7 @@ def erase(text: str, digest: str) -> str:
     """The body without its values; `digest` is that of `text`. An erased one stays as it is."""
     if is_erased(text):
         return text
-    return _encode(_Erased(digest, msgspec.json.decode(outlined(_parsed(text))))).decode()
+    return _encode(_Erased(digest, decode(outlined(_parsed(text))))).decode()
 
 
 def _parsed(text: str) -> list[Look]:
@@ -321,12 +322,12 @@ def _outcome(
 
 def _question(look: Look, flags: int, value: Value, rest: dict[str, Any]) -> Question:
     since, until, seen = rest.get("times", (look.since, look.until, look.seen))
-    actor = msgspec.convert(rest["actor"], Actor | None) if "actor" in rest else look.actor
+    actor = convert(rest["actor"], Actor | None) if "actor" in rest else look.actor
     given: dict[str, Any] = {name: rest[name] for name in _RARE if name in rest}
     if "barred" in given:
         given["barred"] = tuple(tuple(pair) for pair in given["barred"])
     given |= {name: bool(flags >> n & 1) for n, name in enumerate(FLAGS)}
-    golden = msgspec.convert(rest["golden"], Golden) if "golden" in rest else _NOTHING
+    golden = convert(rest["golden"], Golden) if "golden" in rest else _NOTHING
     if flags & SAME and look.standing:
         golden = Golden(value, *look.standing)
     return Question(
@@ -350,12 +351,12 @@ def _former(parts: list[Any]) -> Look:
     look = Look(
         system,
         link,
-        msgspec.convert(cause, Cause | None),
+        convert(cause, Cause | None),
         since,
         until,
         seen,
         tuple(linked),
-        msgspec.convert(actor, Actor | None),
+        convert(actor, Actor | None),
         None,
         [],
     )

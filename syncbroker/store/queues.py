@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from syncbroker.core.types import Actor, Micros, Value
+from syncbroker.decoding import decoder
 from syncbroker.store import shards, tables
 from syncbroker.store.database import Tx
 from syncbroker.store.records import FAR
@@ -58,7 +59,7 @@ class Waiting(msgspec.Struct, frozen=True):
     sighting: Sighting
 
 
-_sighting = msgspec.json.Decoder(Sighting)
+_sighting = decoder(Sighting)
 
 
 def stage(tx: Tx, run: int, system: str, object_: str, sightings: Sequence[Sighting]) -> None:
@@ -275,7 +276,7 @@ def remainder(row: Row) -> Row | None:
     return msgspec.structs.replace(row, state="refused", due=FAR, push=anew(row))
 
 
-_push = msgspec.json.Decoder(Push)
+_push = decoder(Push)
 _OUTBOX = ["link", "system", "object", "op", "state", "due", "attempts", "run", "body", "error"]
 
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select
 
 from syncbroker.core.types import Micros, Value
+from syncbroker.decoding import decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -52,7 +53,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Body).decode
+_decode = decoder(Body).decode
 _COLUMNS = ["id", "record_id", "link", "run", "at", "op", "body"]
 
 

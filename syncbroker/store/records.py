@@ -10,11 +10,12 @@ import msgspec
 
 from syncbroker.core.match import Key
 from syncbroker.core.state import Golden, LinkState, Record
+from syncbroker.decoding import decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
-_golden = msgspec.json.Decoder(dict[str, Golden])
-_link = msgspec.json.Decoder(LinkState)
+_golden = decoder(dict[str, Golden])
+_link = decoder(LinkState)
 _encode = msgspec.json.Encoder().encode
 
 PURGED = "purged"
@@ -67,7 +68,7 @@ def heads(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Golden],
     }
 
 
-_head = msgspec.json.Decoder(Head)
+_head = decoder(Head)
 
 
 def lock(tx: Tx, ids: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from syncbroker.core.mapping import EntityRules
 from syncbroker.core.types import Micros
+from syncbroker.decoding import decode, decoder
 from syncbroker.store import tables
 from syncbroker.store.database import Tx
 
@@ -147,8 +148,8 @@ def _run(row: Any) -> Run:
         state=row.state,
         started=row.started,
         ended=row.ended,
-        counts=msgspec.json.decode(row.body),
-        held=msgspec.json.decode(row.held, type=Held) if row.held else None,
+        counts=decode(row.body),
+        held=decode(row.held, Held) if row.held else None,
     )
 
 
@@ -310,7 +311,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     rules: dict[str, EntityRules] | None
 
 
-_rules = msgspec.json.Decoder(dict[str, EntityRules])
+_rules = decoder(dict[str, EntityRules])
 
 
 def use_mapping(tx: Tx, version: str, now: Micros, rules: Mapping[str, EntityRules]) -> bool:

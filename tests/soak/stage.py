@@ -21,6 +21,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from syncbroker.decoding import decode
 from syncbroker.demo.vendors import VENDORS
 from syncbroker.sdk.simulator import Control
 from tests.soak import servers
@@ -201,7 +202,7 @@ class Stage:
         self.vendors = process.pid
         assert process.stdout is not None
         with process.stdout:
-            return msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
+            return decode(process.stdout.readline(), dict[str, str])
 
     def _store(self) -> str:
         if self.mode == "embedded":
@@ -280,7 +281,7 @@ class Stage:
         found = []
         for name in OBJECTS:
             lines = (self.folder / f"{name}.writes.jsonl").read_bytes().splitlines()
-            found += [msgspec.json.decode(line, type=Wrote) for line in lines]
+            found += [decode(line, Wrote) for line in lines]
         return sorted(found, key=lambda one: one.at)
 
     def until_right(self, patience: float) -> list[str]:

@@ -16,6 +16,7 @@ from typing import IO
 
 import msgspec
 
+from syncbroker.decoding import decode
 from syncbroker.sdk.simulator import Request, Response, Simulator, serve
 from syncbroker.sdk.simulator_server import Config, build
 from tests.soak.world import TOKEN, Wrote, now
@@ -46,7 +47,7 @@ def main(folder: Path) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    config = msgspec.json.decode((folder / "simulators.json").read_bytes(), type=Config)
+    config = decode((folder / "simulators.json").read_bytes(), Config)
     with ExitStack() as stack:
         urls = {}
         for setup in config.simulators:

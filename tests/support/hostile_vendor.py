@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from syncbroker.core.types import Event, Item, Micros, Receipt, Write
+from syncbroker.decoding import decode
 from syncbroker.sdk.connector import Account, Change, Delivery, ObjectSpec, Page
 from syncbroker.sdk.simulator import Fault, Request, Response
 from tests.support.toy_vendor import ToyConnector, ToySimulator
@@ -77,7 +78,7 @@ def _misshapen(tree: Any, random: Random) -> Any:
     """A copy of the tree in which one part, chosen by chance, is of another type."""
     places = [(tree, None), *_places(tree)]
     _, chosen = random.choice(places)
-    spoiled = msgspec.json.decode(msgspec.json.encode(tree))
+    spoiled = decode(msgspec.json.encode(tree))
     if chosen is None:
         return random.choice(_NONSENSE)
     here = spoiled

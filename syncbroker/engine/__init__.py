@@ -9,14 +9,14 @@
 
 What the steps lean on: `sharing` says who may decide at the same time, `isolating` finds what causes a fault,
 `meeting` decides first meetings many at a time. `workspace` is what a deciding transaction holds in its hands,
-`finish` ends it (`owing`: what is owed now; `waking`: what had waited; `takeover`: authority that passed on). `judge`
-puts edits before their rules, `fights` counts those that never end, `ledger` notes what only a sweep found, `removal`
-ends and re-points links. `settle` is what became of a write, `doubt` what to do when nobody knows. `intake` guards
-what comes in, `staging` what goes out; `measure` counts for both, `held` is what waits then, `letting_go` how a
-person lets it go. `answer` is decide for a person, `purge` erases for one, `retry` makes due again what was given up;
-`receive` is ingest for stored deliveries, `silent` notices webhooks that are not heard any more. `holder` is this
-process as others see it, `breaker` leaves a system alone whose calls fail; `find`, `explain`, `status`, `health` and
-`drift_report` only look.
+`finish` ends it and `saving` writes it back (`owing`: what is owed now; `waking`: what had waited; `takeover`:
+authority that passed on). `judge` puts edits before their rules, `fights` counts those that never end, `ledger` notes
+what only a sweep found, `removal` ends and re-points links. `settle` is what became of a write, `doubt` what to do
+when nobody knows. `intake` guards what comes in, `staging` what goes out; `measure` counts for both, `held` is what
+waits then, `letting_go` how a person lets it go. `answer` is decide for a person, `purge` erases for one, `retry`
+makes due again what was given up; `receive` is ingest for stored deliveries, `silent` notices webhooks that are not
+heard any more. `holder` is this process as others see it, `breaker` leaves a system alone whose calls fail; `find`,
+`explain`, `status`, `health` and `drift_report` only look.
 """
 
 from __future__ import annotations

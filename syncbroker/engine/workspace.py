@@ -1,29 +1,29 @@
-"""What one deciding transaction holds in its hands: records, links, outcomes, reviews; written back all at once.
+"""What one deciding transaction holds in its hands: records, links, outcomes, reviews.
 
-Everything changes here first, in memory; `finish.finish` ends the transaction, so that all of it is committed or none.
+Everything changes here first, in memory; `finish.finish` ends the transaction and `saving` writes what changed, so that
+all of it is committed or none.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from syncbroker.core import fanout
 from syncbroker.core.match import Key
 from syncbroker.core.plan import Plan
 from syncbroker.core.referring import repoint, targets
-from syncbroker.core.state import NOTHING, Golden, LinkState, Record
+from syncbroker.core.state import Golden, LinkState, Record
 from syncbroker.core.types import Micros
 from syncbroker.engine import Engine
 from syncbroker.engine.reading import record_keys, refresh
 from syncbroker.engine.sharing import NotAlone
-from syncbroker.store import decisions, merges, queues, receipts, records, shards, waits
+from syncbroker.store import decisions, merges, queues, records, waits
 from syncbroker.store.database import Tx
-from syncbroker.store.decisions import Cause, Decision, Outcome, Review, ReviewKind
+from syncbroker.store.decisions import Cause, Outcome, Review, ReviewKind
 from syncbroker.store.drift import Finding
 from syncbroker.store.receipts import Kept
 
@@ -90,18 +90,18 @@ class Workspace:
         self.merged: list[tuple[str, str, merges.Before]] = []  # survivor, absorbed, what was before
         self._leads: dict[str, str] | None = None
         self.ended: set[str] = set()  # records that were merged into others
-        self._anew: set[str] = set()
-        self._before: dict[str, Record] = {}
+        self.anew: set[str] = set()  # records of which every key is written
+        self.before: dict[str, Record] = {}  # records as they were loaded
         self.touched: dict[str, None] = {}
-        self._golden: dict[str, set[str]] = {}
-        self._rekeyed: set[str] = set()
-        self.stored: set[int] = set()
-        self._dirty: set[int] = set()
-        self._dropped: set[int] = set()
-        self._moved: set[int] = set()  # links that went from one record to another
-        self._opened: dict[int, Review] = {}
-        self._renewed: dict[int, dict[str, Any]] = {}
-        self._closed: dict[int, str] = {}
+        self.changed: dict[str, set[str]] = {}  # record -> fields that this transaction gave a golden value
+        self.rekeyed: set[str] = set()  # records whose match keys may have changed
+        self.stored: set[int] = set()  # links that the store has
+        self.dirty: set[int] = set()  # links that changed
+        self.ended_links: set[int] = set()  # links that this transaction ended
+        self.moved: set[int] = set()  # links that went from one record to another
+        self.opened: dict[int, Review] = {}
+        self.renewed: dict[int, dict[str, Any]] = {}
+        self.closed: dict[int, str] = {}
         self._numbers: dict[str, list[int]] = {}
 
     # -------------------------------------------------------------------------------------------- in
@@ -126,10 +126,10 @@ class Workspace:
         for id_, record in records.load(self.tx, wanted).items():
             plan = self.engine.plans.get(record.entity)
             before = Record(id_, record.entity, dict(record.golden), dict(record.by_number), record.seal)
-            self._before[id_] = before
+            self.before[id_] = before
             self.records[id_] = refresh(plan, record) if plan else record
             changed = [n for n, link in record.by_number.items() if link is not before.by_number[n]]
-            self._dirty.update(changed)
+            self.dirty.update(changed)
             if changed:
                 self._close_unmapped(before, record)
             self.home.update(dict.fromkeys(record.by_number, id_))
@@ -145,10 +145,10 @@ class Workspace:
             return
         before = dict(record.golden)
         changed = repoint(plan, record, self._leads)
-        self._dirty.update(record.by_number)
+        self.dirty.update(record.by_number)
         self.touch(record.id)
         for name in changed:
-            self._golden.setdefault(record.id, set()).add(name)
+            self.changed.setdefault(record.id, set()).add(name)
             self.add(
                 record.id,
                 Outcome(
@@ -181,11 +181,6 @@ class Workspace:
     def plan(self, record_id: str) -> Plan:
         return self.engine.plans[self.records[record_id].entity]
 
-    @property
-    def ended_links(self) -> set[int]:
-        """Links that this transaction ended."""
-        return self._dropped
-
     def link(self, n: int) -> LinkState:
         home = self.home.get(n)
         return self.queued[n][0] if home is None else self.records[home].by_number[n]
@@ -202,13 +197,13 @@ class Workspace:
         """A record that had been merged into another one is there again."""
         self.records[record_id] = Record(record_id, entity, golden, {}, seal=None)
         self.touched[record_id] = None
-        self._golden[record_id] = set(golden)
+        self.changed[record_id] = set(golden)
 
     def drop_record(self, record_id: str) -> None:
         """It was merged into another one: what it had has moved or ended. Its decisions stay."""
         self.records[record_id].golden.clear()
         self.ended.add(record_id)
-        self._rekeyed.add(record_id)
+        self.rekeyed.add(record_id)
         self.touch(record_id)
 
     def touch(self, record_id: str) -> None:
@@ -232,11 +227,11 @@ class Workspace:
         if link.rules != version:
             link = replace(link, rules=version)
         n = link.n
-        self._dirty.add(n)
+        self.dirty.add(n)
         old = self.home.get(n)
         if old is not None and old != record_id:
             self._remove(n, old)
-            self._moved.add(n)
+            self.moved.add(n)
         if record_id is None:
             self.queued[n] = (link, entity)
             return
@@ -258,9 +253,9 @@ class Workspace:
         else:
             home = self.home.pop(n)
             self._remove(n, home)
-            self._rekeyed.add(home)
-        self._dropped.add(n)
-        self._dirty.discard(n)
+            self.rekeyed.add(home)
+        self.ended_links.add(n)
+        self.dirty.discard(n)
         self.outbox[n] = None
         if link.external_id is not None:
             self.stale_fingerprints.add((link.system, link.object, link.external_id))
@@ -277,7 +272,7 @@ class Workspace:
         self.records[record_id].golden[name] = golden
         anew = known is None or golden.decision != known.decision  # also when a person confirms the value
         if anew or known is None or golden.value != known.value or golden.frozen != known.frozen:
-            self._golden.setdefault(record_id, set()).add(name)
+            self.changed.setdefault(record_id, set()).add(name)
         self.touch(record_id)
 
     def add(self, record_id: str, outcome: Outcome) -> None:
@@ -302,11 +297,11 @@ class Workspace:
         system: str = "",
     ) -> int:
         """Open a review, or with `number` renew what an open one asks."""
-        if number and number not in self._opened:
-            self._renewed[number] = body
+        if number and number not in self.opened:
+            self.renewed[number] = body
             return number
         number = number or self.new_number("reviews")
-        self._opened[number] = Review(
+        self.opened[number] = Review(
             id=number,
             kind=kind,
             entity=entity,
@@ -326,7 +321,7 @@ class Workspace:
 
     def contested(self, entity: str, field: str, system: str) -> int:
         """How many records wait for a person since the system fights over the field."""
-        new = [one for one in self._opened.values() if one.kind == "contested" and one.record_id]
+        new = [one for one in self.opened.values() if one.kind == "contested" and one.record_id]
         alike = [one for one in new if (one.entity, one.field, one.system) == (entity, field, system)]
         return decisions.count_alike(self.tx, "contested", entity, field, system) + len(alike)
 
@@ -341,21 +336,21 @@ class Workspace:
 
     def change(self, number: int, body: dict[str, Any]) -> None:
         """What a review that closes leaves behind."""
-        self._renewed[number] = body
+        self.renewed[number] = body
 
     def close(self, number: int, why: str) -> None:
         if number:
-            self._closed[number] = why
+            self.closed[number] = why
 
     def unmatched(self, record_ids: Sequence[str]) -> set[tuple[str, str]]:
         """(record id, system): a review asks whether something there is this very record."""
         found = decisions.unmatched(self.tx, record_ids)
-        here = {n: (str(one.record_id), one.system) for n, one in self._opened.items() if one.kind == "match"}
-        return {pair for n, pair in (found | here).items() if n not in self._closed}
+        here = {n: (str(one.record_id), one.system) for n, one in self.opened.items() if one.kind == "match"}
+        return {pair for n, pair in (found | here).items() if n not in self.closed}
 
     def touch_matched(self) -> None:
         """What had waited for the answer to a match review that closes now is derived again."""
-        closing = sorted(self._closed.keys() - self._opened.keys())
+        closing = sorted(self.closed.keys() - self.opened.keys())
         for id_ in self.load(decisions.matched(self.tx, closing)):
             self.touch(id_)
 
@@ -381,198 +376,38 @@ class Workspace:
         """Whether a record that is known by the key still is, in this transaction."""
         if record_id in self.ended:
             return False
-        return record_id not in self._rekeyed or key in record_keys(plan, self.records[record_id])
+        return record_id not in self.rekeyed or key in record_keys(plan, self.records[record_id])
 
     def is_closing(self, number: int) -> bool:
-        return number in self._closed
+        return number in self.closed
 
     def add_keys(self, record_id: str, entity: str, found: Iterable[Key]) -> None:
         """A new link brings these keys; later observations of this transaction find the record by them."""
         for key in found:
             self.local_keys.setdefault((entity, key), set()).add(record_id)
 
-    def read_anew(self, record_id: str) -> None:
-        """The rules of matching may have changed: every key that the record has now is written."""
-        entity = self.records[record_id].entity
-        self.add_keys(record_id, entity, record_keys(self.plan(record_id), self.records[record_id]))
-        self._anew.add(record_id)
-
-    def rekey(self, record_id: str) -> None:
-        """The record's keys may have changed in any way: they are worked out anew."""
-        self._rekeyed.add(record_id)
-        self.add_keys(
-            record_id,
-            self.records[record_id].entity,
-            record_keys(self.plan(record_id), self.records[record_id]),
-        )
-
-    # ------------------------------------------------------------------------------------------- out
-
-    def step(self) -> None:
-        """Let the bases of links that are in step move with the golden values."""
-        for id_ in self.touched:
-            record = self.records[id_]
-            for link in fanout.step(record):
-                record.by_number[link.n] = self._agreed(link, record)
-                self._dirty.add(link.n)
-
-    def _agreed(self, link: LinkState, record: Record) -> LinkState:
-        """Questions about fields that came to be in step meanwhile are closed."""
-        asked = {
-            name: replace(state, review=0)
-            for name, state in link.fields.items()
-            if state.review and fanout.in_step(state, record.golden.get(name, NOTHING).value)
-        }
-        for name in asked:
-            self.close(link.fields[name].review, "agreed")
-        return replace(link, fields={**link.fields, **asked}) if asked else link
-
-    def write(self) -> dict[str, int]:
-        """Write everything that changed but the counters. Returns outcomes by kind."""
-        kinds = self._write_decisions()
-        touched = [self.records[id_] for id_ in self.touched if id_ not in self.ended]
-        records.drop(self.tx, sorted(self.ended))
-        records.save(
-            self.tx,
-            [record for record in touched if record.id not in self._before],
-            [r for r in touched if r.id in self._before and self._differs(r)],
-        )
-        self._write_links()
-        self._write_keys()
-        self._write_referrals()
-        rows = [(*key, fingerprint, n) for key, (fingerprint, n) in self.fingerprints.items()]
-        records.fingerprints(self.tx, rows, sorted(self.stale_fingerprints - self.fingerprints.keys()))
-        decisions.open_reviews(self.tx, list(self._opened.values()))
-        decisions.renew_reviews(self.tx, self._renewed)
-        decisions.close_reviews(self.tx, [(n, self.now, why) for n, why in self._closed.items()])
-        queues.save_outbox(self.tx, [row for row in self.outbox.values() if row is not None])
-        queues.drop_outbox(self.tx, [n for n, row in self.outbox.items() if row is None])
-        waits.set_alarms(self.tx, self.alarms)
-        receipts.append(self.tx, self.receipts)
-        self._write_merges()
-        self.tx.after.append(partial(self._tell, kinds))
-        return kinds
-
-    def _differs(self, record: Record) -> bool:
-        before = self._before[record.id]
-        return record.seal != before.seal or record.golden != before.golden
-
-    def _tell(self, kinds: dict[str, int]) -> None:
-        """What was decided and found, once it is committed: a line for each delivery, one for all the rest."""
-        of = {trace: Counter[str]() for trace in self.traces.values()}
-        rest = Counter(kinds)
-        for record_id, trace in self.traces.items():
-            told = Counter(outcome.kind for outcome in self.outcomes[record_id])
-            of[trace].update(told)
-            rest.subtract(told)
-        of[queues.run_trace(self.run)] = +rest
-        for trace, counted in of.items():
-            if counted:
-                self.engine.tell("decided", trace=trace, run=self.run, kinds=dict(counted))
-        for (system, cause), count in Counter((one.system, one.cause) for one in self.findings).items():
-            self.engine.tell("drift", system=system, cause=cause, count=count, run=self.run)
-
-    def _write_merges(self) -> None:
-        for survivor, absorbed, before in self.merged:
-            number = self.decided[survivor]
-            merge = merges.Merge(id=number, survivor=survivor, absorbed=absorbed, at=self.now, before=before)
-            merges.save(self.tx, merge)
-            work = merges.Repointing(merge=number, survivor=survivor, absorbed=absorbed)
-            merges.repoint(self.tx, work)
-
-    def _write_decisions(self) -> dict[str, int]:
-        if not self.outcomes:
-            return {}
-        numbers = self.tx.numbers("decisions", len(self.outcomes))
-        made, kinds = [], Counter[str]()
-        for number, (record_id, outcomes) in zip(numbers, self.outcomes.items(), strict=True):
-            record = self.records[record_id]
-            self.decided[record_id] = number
-            for name in self._golden.get(record_id, set()) & record.golden.keys():
-                record.golden[name] = replace(record.golden[name], decision=number)
-            kinds.update(outcome.kind for outcome in outcomes)
-            made.append(
-                Decision(
-                    id=number,
-                    record_id=record_id,
-                    entity=record.entity,
-                    run=self.run,
-                    at=self.now,
-                    actor=self.actor,
-                    mapping=self.engine.mapping.version,
-                    outcomes=outcomes,
-                )
-            )
-        known = {id_: seal for id_ in self.outcomes if (seal := self.records[id_].seal) is not None}
-        for record_id, seal in decisions.append(self.tx, made, self.engine.shapes, known).items():
-            self.records[record_id].seal = seal
-        return dict(kinds)
-
-    def _write_links(self) -> None:
-        new: list[tuple[LinkState, str, str | None]] = []
-        changed: list[tuple[LinkState, str, str | None]] = []
-        states: list[LinkState] = []
-        for n in sorted(self._dirty - self._dropped):
-            if n in self.queued:
-                state, entity = self.queued[n]
-                row: tuple[LinkState, str, str | None] = (state, entity, None)
-            else:
-                row = (self.link(n), self.records[self.home[n]].entity, self.home[n])
-            if n not in self.stored:
-                new.append(row)
-            elif self._stays(row[0]):
-                states.append(row[0])
-            else:
-                changed.append(row)
-        records.drop_links(self.tx, sorted(self._dropped & self.stored))
-        records.save_links(self.tx, new, changed)
-        records.save_states(self.tx, states)
-        moved = [self.link(n) for n in sorted(self._moved - self._dropped)]
-        ids = [(one.system, one.object, one.external_id) for one in moved if one.external_id is not None]
-        shards.put_apart_by_id(self.tx, ids)
-
-    def _stays(self, link: LinkState) -> bool:
-        """Whether it is of the record, of the status and under the external id that it was."""
-        before = self._before.get(self.home.get(link.n, ""))
-        was = before.by_number.get(link.n) if before is not None else None
-        return was is not None and (was.status, was.external_id) == (link.status, link.external_id)
-
-    def _write_keys(self) -> None:
-        added = {(entity, key, id_) for (entity, key), ids in self.local_keys.items() for id_ in ids}
-        removed: set[tuple[str, Key, str]] = set()
-        for id_ in self._rekeyed:
-            record = self.records[id_]
-            plan = self.engine.plans[record.entity]
-            now = {(record.entity, key, id_) for key in record_keys(plan, record)}
-            before = self._before.get(id_)
-            was = {(record.entity, key, id_) for key in record_keys(plan, before)} if before else set()
-            added = {row for row in added if row[2] != id_} | (now - was)
-            removed |= was - now
-        records.save_keys(self.tx, added, removed)
-
     def new_keys(self) -> dict[str, set[Key]]:
         """Record id -> match keys that it came to have in this transaction, of those whose keys may have changed."""
         found = {}
-        for id_ in sorted(self._rekeyed - self.ended):
+        for id_ in sorted(self.rekeyed - self.ended):
             record = self.records[id_]
-            plan, before = self.engine.plans[record.entity], self._before.get(id_)
+            plan, before = self.engine.plans[record.entity], self.before.get(id_)
             was = record_keys(plan, before) if before else set()
             if new := record_keys(plan, record) - was:
                 found[id_] = new
         return found
 
-    def _write_referrals(self) -> None:
-        """Who refers to whom, kept for when a record is merged."""
-        added, removed = set[tuple[str, str]](), set[tuple[str, str]]()
-        for id_ in self.touched:
-            record = self.records[id_]
-            plan = self.engine.plans.get(record.entity)
-            if plan is None or not plan.referring:
-                continue
-            before = self._before.get(id_)
-            now = set() if id_ in self.ended else targets(plan, record)
-            was = targets(plan, before) if before else set()
-            added.update((target, id_) for target in (now if id_ in self._anew else now - was))
-            removed.update((target, id_) for target in was - now)
-        if added or removed:
-            merges.save_referrals(self.tx, added, removed)
+    def read_anew(self, record_id: str) -> None:
+        """The rules of matching may have changed: every key that the record has now is written."""
+        entity = self.records[record_id].entity
+        self.add_keys(record_id, entity, record_keys(self.plan(record_id), self.records[record_id]))
+        self.anew.add(record_id)
+
+    def rekey(self, record_id: str) -> None:
+        """The record's keys may have changed in any way: they are worked out anew."""
+        self.rekeyed.add(record_id)
+        self.add_keys(
+            record_id,
+            self.records[record_id].entity,
+            record_keys(self.plan(record_id), self.records[record_id]),
+        )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from syncbroker.core import observe
 from syncbroker.core.observe import Edit, Look, Observed, Timing
 from syncbroker.core.state import UNSEEN, LinkState
-from syncbroker.engine import decide, deliver, settle
+from syncbroker.engine import decide, deliver, saving, settle
 from syncbroker.engine.workspace import Workspace
 from syncbroker.simulation.people import Cast
 from syncbroker.simulation.play import FragileStore
@@ -99,13 +99,13 @@ def no_tombstones(patch: pytest.MonkeyPatch) -> None:
 
 
 def fingerprints_stay(patch: pytest.MonkeyPatch) -> None:
-    real = Workspace.write
+    real = saving.save
 
-    def write(self: Workspace) -> dict[str, int]:
-        self.stale_fingerprints.clear()
-        return real(self)
+    def save(ws: Workspace) -> dict[str, int]:
+        ws.stale_fingerprints.clear()
+        return real(ws)
 
-    patch.setattr(Workspace, "write", write)
+    patch.setattr(saving, "save", save)
 
 
 class Case(NamedTuple):

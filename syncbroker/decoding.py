@@ -1,4 +1,4 @@
-"""JSON and plain values into msgspec types, from any thread. All typed decoding goes through here.
+"""JSON and plain values into msgspec types, from any thread. All decoding of msgspec goes through here.
 
 msgspec looks at a type's annotations when the type is first decoded, and other threads meet it half looked at: the
 process ends with a segmentation fault (seen with 0.22.0: `StructInfo_Convert` in its `_core.c` notes the type before

@@ -106,7 +106,7 @@ def _ask(ws: Workspace, pair: tuple[str, str], found: list[Collision], known: Re
     if known is not None:
         seen = known.body["evidence"]
         fresh = [one for one in evidence if one not in seen]
-        open_ = known.closed is None and not ws.is_closing(known.id)
+        open_ = known.closed is None and known.id not in ws.closed
         if not fresh and (open_ or known.body.get("kept")):
             return
         body["evidence"] = [*seen, *fresh][-EVIDENCE:]

@@ -378,9 +378,6 @@ class Workspace:
             return False
         return record_id not in self.rekeyed or key in record_keys(plan, self.records[record_id])
 
-    def is_closing(self, number: int) -> bool:
-        return number in self.closed
-
     def add_keys(self, record_id: str, entity: str, found: Iterable[Key]) -> None:
         """A new link brings these keys; later observations of this transaction find the record by them."""
         for key in found:
